@@ -1,0 +1,3 @@
+"""A stock exchange that anyone can run."""
+
+__version__ = "0.1.0"
