@@ -19,11 +19,16 @@ class Command(Struct, frozen=True, gc=False):
     generation: int
 
 
-class NewOrder(Command, frozen=True, gc=False):
-    """Trade, then rest if `time_in_force` lets it. `price` None is a market order, always IOC."""
+class OrderCommand(Command, frozen=True, gc=False):
+    """What is for one book and names one order."""
 
     symbol: str
     order_id: int
+
+
+class NewOrder(OrderCommand, frozen=True, gc=False):
+    """Trade, then rest if `time_in_force` lets it. `price` None is a market order, always IOC."""
+
     side: Side
     price: int | None
     quantity: int
@@ -31,18 +36,13 @@ class NewOrder(Command, frozen=True, gc=False):
     post_only: bool = False
 
 
-class CancelOrder(Command, frozen=True, gc=False):
+class CancelOrder(OrderCommand, frozen=True, gc=False):
     """Cancel what is left of the participant's open order."""
 
-    symbol: str
-    order_id: int
 
-
-class AmendOrder(Command, frozen=True, gc=False):
+class AmendOrder(OrderCommand, frozen=True, gc=False):
     """Change the price, what shall remain, or both; None leaves the one as it is."""
 
-    symbol: str
-    order_id: int
     price: int | None = None
     quantity: int | None = None
 

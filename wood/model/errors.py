@@ -1,9 +1,9 @@
 """What can be refused, and why.
 
-    WoodError
-    +-- Refusal            a message or command is refused; carries an `ErrorCode`
-    +-- ConfigError        the operator's settings are wrong; the text says how to mend them
-    +-- JournalTrimmed     the journal no longer reaches back to the asked-for number
+WoodError
++-- Refusal            a message or command is refused; carries an `ErrorCode`
++-- ConfigError        the operator's settings are wrong; the text says how to mend them
++-- JournalTrimmed     the journal no longer reaches back to the asked-for number
 """
 
 from enum import StrEnum
@@ -18,6 +18,7 @@ class ErrorCode(StrEnum):
     retry: bool
 
     def __new__(cls, value: str, retry: bool) -> "ErrorCode":
+        """Make a member whose value is the word alone."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.retry = retry

@@ -22,7 +22,8 @@ class Scale:
             raise Refusal(ErrorCode.INVALID, f"the step of the {name} must be greater than 0")
         if exponent < -18 or len(str(coefficient)) + exponent > 18:
             raise Refusal(
-                ErrorCode.INVALID, f"the step of the {name} has over 18 digits on a side of its point"
+                ErrorCode.INVALID,
+                f"the step of the {name} has over 18 digits on a side of its point",
             )
         self.name = name
         self.step = decimal_text(coefficient, exponent)
@@ -41,8 +42,9 @@ class Scale:
         if coefficient <= 0:
             raise Refusal(ErrorCode.INVALID, f"{self.name} must be greater than 0")
         shift = exponent - self._exponent
-        divisor = self._coefficient * 10 ** max(-shift, 0)
-        units, remainder = divmod(coefficient * 10 ** max(shift, 0), divisor)
+        dividend: int = coefficient * 10 ** max(shift, 0)
+        divisor: int = self._coefficient * 10 ** max(-shift, 0)
+        units, remainder = divmod(dividend, divisor)
         if units > self.limit or (units == self.limit and remainder):
             largest = decimal_text(self.limit * self._coefficient, self._exponent)
             raise Refusal(ErrorCode.TOO_LARGE, f"{self.name} must be at most {largest}")

@@ -1,0 +1,1 @@
+"""The engine behind one interface: commands in, numbered batches of events out."""

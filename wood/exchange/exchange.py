@@ -1,0 +1,73 @@
+"""What a node knows of an engine, whether that lives in this process or in Redis."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from wood.model.commands import Command
+from wood.model.events import Batch, Snapshot
+from wood.model.instruments import Instruments
+
+
+class Reader(Protocol):
+    """Something that folds the journal: a router of reports, a public feed, a candle chart."""
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """Forget everything and begin from `snapshot`: at the start, or because history forked."""
+
+    def apply(self, batch: Batch) -> None:
+        """Fold the next batch. Batches arrive in order, each once, and never overlap."""
+
+
+class Exchange(ABC):
+    """An engine: it alone decides, in batches, and numbers what it decided.
+
+    `submit` promises nothing but "taken, in this order". Every answer, refusals included, comes
+    back to the attached readers in a `Batch`, in the order in which the commands were submitted.
+    """
+
+    def __init__(self, instruments: Instruments) -> None:
+        self.instruments = instruments
+        self._readers: list[Reader] = []
+        self._room: Callable[[], None] = lambda: None
+
+    def attach(self, reader: Reader) -> None:
+        """Let `reader` see the journal from `start` on."""
+        self._readers.append(reader)
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Have `call` called each time the queue, once `full`, has room again."""
+        self._room = call
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Make ready to take commands; reset the readers. Raises `ConfigError` if it cannot."""
+
+    @abstractmethod
+    def submit(self, commands: Sequence[Command]) -> None:
+        """Queue commands, in order. Never blocks and never refuses; see `full`."""
+
+    @property
+    @abstractmethod
+    def full(self) -> bool:
+        """Whether so much is queued that the node must stop reading from its clients."""
+
+    @abstractmethod
+    async def events(self, after: int) -> list[Batch]:
+        """The kept batches with numbers greater than `after`, oldest first.
+
+        The first may begin at or before `after`, since a batch is never divided. Raises
+        `JournalTrimmed` when events after that number are no longer kept.
+        """
+
+    @abstractmethod
+    async def snapshot(self) -> Snapshot:
+        """The books as they stand, and the number of the last event in them."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until everything submitted so far is answered."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what the engine holds. Safe to call twice."""

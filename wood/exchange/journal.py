@@ -1,0 +1,36 @@
+"""The journal of an engine in memory: the last batches, by number."""
+
+from collections import deque
+
+from wood.model.errors import JournalTrimmed
+from wood.model.events import Batch
+
+KEPT = 100_000
+"""Events that are kept at least; at some 100 bytes each a bounded 10 MB or so."""
+
+
+class Journal:
+    """Batches in the order decided, trimmed from the oldest."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._batches: deque[Batch] = deque()
+        self._size = 0
+        self._trimmed = 0  # the last number that is gone
+
+    def append(self, batch: Batch) -> None:
+        """Add the next batch; forget the oldest ones beyond what is kept."""
+        batches = self._batches
+        batches.append(batch)
+        # Unnumbered answers take room too, so they count.
+        self._size += len(batch.events)
+        while self._size - len(batches[0].events) >= self._kept:
+            oldest = batches.popleft()
+            self._size -= len(oldest.events)
+            self._trimmed = oldest.last
+
+    def after(self, seq: int) -> list[Batch]:
+        """The batches with numbers greater than `seq`. Raises `JournalTrimmed`."""
+        if seq < self._trimmed:
+            raise JournalTrimmed(f"the journal begins after number {self._trimmed}")
+        return [batch for batch in self._batches if batch.last > seq]

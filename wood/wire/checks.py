@@ -1,0 +1,192 @@
+"""The strict reading of one message from its keys, with an error that says what is wrong.
+
+The decoders read well-formed messages at C speed and come here for the rest, so this is the
+slow path of JSON and the only path of MessagePack. What it accepts is what they accept.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from typing import TypeVar
+
+from msgspec import Raw
+
+from wood.model.errors import ErrorCode, Refusal
+from wood.model.orders import Side, TimeInForce
+from wood.wire.messages import (
+    MAX_ORDER_ID,
+    NOTHING,
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    CreateOrder,
+    Instruments,
+    MarketOrder,
+    Message,
+    Orders,
+    Subscribe,
+    Unreadable,
+)
+
+E = TypeVar("E", bound=StrEnum)
+
+Fields = Mapping[str, object]
+"""The keys of a message; a price or quantity is `Raw`, other values are plain Python ones."""
+
+DIGITS = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
+"""An order id that was sent as a string."""
+
+
+def read(fields: Fields, readers: Mapping[str, Callable[[Fields], Message]]) -> Message:
+    """Make the message that `fields` holds. Raises `Refusal`."""
+    name = fields.get("message")
+    reader = readers.get(name) if isinstance(name, str) else None
+    if reader is None:
+        what = "is missing" if name is None else "is not known here"
+        raise _invalid(f"message {what}; known are {', '.join(readers)}")
+    message = reader(fields)
+    message.seq = _seq(fields)
+    return message
+
+
+def unreadable(refusal: Refusal, fields: Fields) -> Unreadable:
+    """What to keep of a message that was refused: its id and its number, if those can be read."""
+    order_id: int | None = None
+    seq: int | None = None
+    with suppress(Refusal):
+        order_id = _any_order_id(fields)
+    with suppress(Refusal):
+        seq = _seq(fields)
+    return Unreadable(refusal.code, refusal.text, order_id, seq)
+
+
+def numeric_id(order_id: int | str) -> int:
+    """The id of a cancel, which may be a string of digits. Raises `Refusal`."""
+    if isinstance(order_id, str):
+        if not DIGITS.fullmatch(order_id):
+            raise _invalid(_ID_TEXT)
+        order_id = int(order_id)
+    if not 0 <= order_id <= MAX_ORDER_ID:
+        raise _invalid(_ID_TEXT)
+    return order_id
+
+
+_ID_TEXT = f"orderId must be an integer from 0 to {MAX_ORDER_ID}"
+
+
+def _create_order(fields: Fields) -> CreateOrder:
+    return CreateOrder(
+        order_id=_order_id(fields),
+        side=_choice(fields, "side", Side),
+        price=_number(fields, "price"),
+        quantity=_number(fields, "quantity"),
+        symbol=_symbol(fields),
+        time_in_force=_choice(fields, "timeInForce", TimeInForce, TimeInForce.GTC),
+        post_only=_flag(fields, "postOnly"),
+    )
+
+
+def _market_order(fields: Fields) -> MarketOrder:
+    return MarketOrder(
+        order_id=_order_id(fields),
+        side=_choice(fields, "side", Side),
+        quantity=_number(fields, "quantity"),
+        symbol=_symbol(fields),
+    )
+
+
+def _cancel_order(fields: Fields) -> CancelOrder:
+    return CancelOrder(order_id=_any_order_id(fields), symbol=_symbol(fields))
+
+
+def _amend_order(fields: Fields) -> AmendOrder:
+    return AmendOrder(
+        order_id=_order_id(fields),
+        price=_number(fields, "price", NOTHING),
+        quantity=_number(fields, "quantity", NOTHING),
+        symbol=_symbol(fields),
+    )
+
+
+def _subscribe(fields: Fields) -> Subscribe:
+    symbols = fields.get("symbols")
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        raise _invalid("symbols must be a list of strings")
+    encoding = fields.get("encoding", "json")
+    if not isinstance(encoding, str):
+        raise _invalid("encoding must be a string")
+    return Subscribe(symbols=symbols, encoding=encoding)
+
+
+PRIVATE: dict[str, Callable[[Fields], Message]] = {
+    "createOrder": _create_order,
+    "marketOrder": _market_order,
+    "cancelOrder": _cancel_order,
+    "amendOrder": _amend_order,
+    "cancelAll": lambda fields: CancelAll(symbol=_symbol(fields)),
+    "orders": lambda fields: Orders(symbol=_symbol(fields)),
+    "instruments": lambda fields: Instruments(),
+}
+
+PUBLIC: dict[str, Callable[[Fields], Message]] = {"subscribe": _subscribe}
+
+NUMBERS = frozenset({"price", "quantity"})
+"""The keys whose values are handed in as `Raw` JSON text."""
+
+
+def _invalid(text: str) -> Refusal:
+    return Refusal(ErrorCode.INVALID, text)
+
+
+def _order_id(fields: Fields) -> int:
+    order_id = fields.get("orderId")
+    if order_id is None:
+        raise _invalid("orderId is missing")
+    if isinstance(order_id, bool) or not isinstance(order_id, int):
+        raise _invalid(_ID_TEXT)
+    return numeric_id(order_id)
+
+
+def _any_order_id(fields: Fields) -> int:
+    order_id = fields.get("orderId")
+    return numeric_id(order_id) if isinstance(order_id, str) else _order_id(fields)
+
+
+def _seq(fields: Fields) -> int | None:
+    seq = fields.get("seq")
+    if seq is not None and (isinstance(seq, bool) or not isinstance(seq, int)):
+        raise _invalid("seq must be an integer")
+    return seq
+
+
+def _symbol(fields: Fields) -> str | None:
+    symbol = fields.get("symbol")
+    if symbol is not None and not isinstance(symbol, str):
+        raise _invalid("symbol must be a string")
+    return symbol
+
+
+def _flag(fields: Fields, name: str) -> bool:
+    flag = fields.get(name, False)
+    if not isinstance(flag, bool):
+        raise _invalid(f"{name} must be true or false")
+    return flag
+
+
+def _number(fields: Fields, name: str, default: Raw | None = None) -> Raw:
+    number = fields.get(name, default)
+    if number is None:
+        raise _invalid(f"{name} is missing")
+    if not isinstance(number, Raw):
+        raise _invalid(f"{name} must be an integer or a string of a decimal number")
+    return number
+
+
+def _choice(fields: Fields, name: str, kind: type[E], default: E | None = None) -> E:
+    value = fields.get(name, default)
+    if name not in fields and default is None:
+        raise _invalid(f"{name} is missing")
+    if not isinstance(value, str) or value not in kind.__members__:
+        raise _invalid(f"{name} must be one of {', '.join(kind)}")
+    return kind(value)

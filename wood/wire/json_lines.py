@@ -1,0 +1,149 @@
+"""Messages as JSON, one object on a line."""
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from wood.model.errors import ErrorCode, Refusal
+from wood.wire import checks
+from wood.wire.messages import Message, Private, Subscribe, Unreadable
+
+M = TypeVar("M", bound=Message)
+
+LINE_LIMIT = 64 * 1024
+"""Bytes of the longest line, its end not counted."""
+
+
+class JsonLines(Generic[M]):
+    """Cuts a stream of bytes into lines and reads a message from each."""
+
+    def __init__(
+        self,
+        decoder: msgspec.json.Decoder[M],
+        readers: Mapping[str, Callable[[checks.Fields], Message]],
+        limit: int = LINE_LIMIT,
+    ) -> None:
+        self._decoder = decoder
+        self._readers = readers
+        self._limit = limit
+        self._parts: list[bytes] = []  # of the line that has no end yet
+        self._size = 0
+        self._failed = False
+
+    def feed(self, data: bytes) -> list[M | Unreadable]:
+        """The messages that `data` completes. After a fatal `Unreadable` there are no more."""
+        if self._failed:
+            return []
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return self._keep(data)
+        lines = data[:end]
+        if self._parts:
+            self._parts.append(lines)
+            lines = b"".join(self._parts)
+            self._parts.clear()
+        self._size = 0
+        messages = self._read(lines)
+        if end < len(data) and not self._failed:
+            messages += self._keep(data[end:])
+        return messages
+
+    def end(self) -> list[M | Unreadable]:
+        """What is left when the client will send no more: a line without an end is an error."""
+        if self._failed or not b"".join(self._parts).strip():
+            return []
+        self._failed = True
+        return [Unreadable(ErrorCode.INVALID, "the last line has no end", fatal=True)]
+
+    def _keep(self, part: bytes) -> list[M | Unreadable]:
+        self._parts.append(part)
+        self._size += len(part)
+        return [self._too_long()] if self._size > self._limit else []
+
+    def _too_long(self) -> Unreadable:
+        self._failed = True
+        self._parts.clear()
+        text = f"a line may have at most {self._limit} bytes"
+        return Unreadable(ErrorCode.TOO_LONG, text, fatal=True)
+
+    def _read(self, lines: bytes) -> list[M | Unreadable]:
+        """Read whole lines: all at once if they are all well-formed, else one by one."""
+        if len(lines) <= self._limit and lines.isascii():
+            try:
+                messages = self._decoder.decode_lines(lines)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                pass
+            else:
+                # A line end inside an object is white space to JSON, but not to this protocol.
+                if len(messages) == lines.count(b"\n"):
+                    return messages  # type: ignore[return-value]
+        return self._read_each(lines)
+
+    def _read_each(self, lines: bytes) -> list[M | Unreadable]:
+        messages: list[M | Unreadable] = []
+        for line in lines.split(b"\n"):
+            if len(line) > self._limit:
+                messages.append(self._too_long())
+                break
+            if line and not line.isspace():
+                messages.append(self._read_one(line))
+        return messages
+
+    def _read_one(self, line: bytes) -> M | Unreadable:
+        try:
+            if not line.isascii():
+                line.decode()  # also what the decoder would only skip must be UTF-8
+            return self._decoder.decode(line)
+        except UnicodeDecodeError:
+            return Unreadable(ErrorCode.INVALID, "the line is not valid UTF-8")
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return self._read_strictly(line)
+
+    def _read_strictly(self, line: bytes) -> M | Unreadable:
+        """Read what the typed decoder refused, to say why; now and then it can be read after all.
+
+        (A key given twice, say: the last counts, but the decoder stumbles over the first.)
+        """
+        try:
+            raw = _object.decode(line)
+        except msgspec.ValidationError:
+            return Unreadable(ErrorCode.INVALID, "the line is not a JSON object")
+        except RecursionError:
+            return Unreadable(ErrorCode.INVALID, "the line is nested too deeply")
+        except msgspec.DecodeError:
+            return Unreadable(ErrorCode.INVALID, "the line is not JSON")
+        fields = {name: _value(name, value) for name, value in raw.items()}
+        try:
+            return checks.read(fields, self._readers)  # type: ignore[return-value]
+        except Refusal as refusal:
+            return checks.unreadable(refusal, fields)
+
+
+_object = msgspec.json.Decoder(dict[str, Raw])
+
+
+def _value(name: str, raw: Raw) -> object:
+    """A value for `checks`: prices and quantities stay text, what cannot be converted is wrong."""
+    if name in checks.NUMBERS:
+        return raw
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ...
+
+
+def private_json(limit: int = LINE_LIMIT) -> JsonLines[Private]:
+    """A decoder for the private port."""
+    return JsonLines(_private, checks.PRIVATE, limit)
+
+
+def public_json(limit: int = LINE_LIMIT) -> JsonLines[Subscribe]:
+    """A decoder for the public port."""
+    return JsonLines(_public, checks.PUBLIC, limit)
+
+
+# Decoders keep no state between calls, so that all connections share one.
+_private: msgspec.json.Decoder[Private] = msgspec.json.Decoder(Private)
+_public: msgspec.json.Decoder[Subscribe] = msgspec.json.Decoder(Subscribe)

@@ -1,0 +1,132 @@
+"""What the public port says: trades and levels, and the replies to `subscribe`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import msgpack
+import msgspec
+
+from wood.model.errors import ErrorCode
+from wood.model.events import Trade
+from wood.model.instruments import Instruments
+from wood.model.orders import BUY, Side
+from wood.wire.numbers import packed, seconds
+
+
+class MarketData(ABC):
+    """Encodes for one kind of subscriber. Prices are ticks, quantities lots of the `symbol`."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+
+    @abstractmethod
+    def trade(self, event: Trade, time: int) -> bytes:
+        """A trade at `time`, microseconds since the epoch."""
+
+    @abstractmethod
+    def level(self, symbol: str, side: Side, price: int, quantity: int, seq: int) -> bytes:
+        """The total now resting at a price, 0 if the level is gone."""
+
+
+class BasicJson(MarketData):
+    """The two lines that a client sees who asked for nothing."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        super().__init__(instruments)
+        self._texts = {
+            symbol: (instrument.price.text, instrument.quantity.text)
+            for symbol, instrument in instruments.items()
+        }
+
+    def trade(self, event: Trade, time: int) -> bytes:
+        """A line."""
+        prices, quantities = self._texts[event.symbol]
+        return b'{"type":"trade","time":%b,"price":%b,"quantity":%b}\n' % (
+            seconds(time),
+            prices[event.price],
+            quantities[event.quantity],
+        )
+
+    def level(self, symbol: str, side: Side, price: int, quantity: int, seq: int) -> bytes:
+        """A line."""
+        prices, quantities = self._texts[symbol]
+        return b'{"type":"orderbook","side":"%b","price":%b,"quantity":%b}\n' % (
+            b"bid" if side is BUY else b"ask",
+            prices[price],
+            quantities[quantity] if quantity else b"0",
+        )
+
+
+class SubscribedJson(BasicJson):
+    """The same lines with `symbol` and `seq` at their end."""
+
+    def trade(self, event: Trade, time: int) -> bytes:
+        """A line."""
+        return self._extend(super().trade(event, time), event.symbol, event.seq)
+
+    def level(self, symbol: str, side: Side, price: int, quantity: int, seq: int) -> bytes:
+        """A line."""
+        return self._extend(super().level(symbol, side, price, quantity, seq), symbol, seq)
+
+    def _extend(self, line: bytes, symbol: str, seq: int) -> bytes:
+        return b'%b,"symbol":"%b","seq":%d}\n' % (line[:-2], symbol.encode(), seq)
+
+
+class SubscribedPacked(MarketData):
+    """MessagePack maps with the keys of `SubscribedJson`; `time` is a float of seconds."""
+
+    def trade(self, event: Trade, time: int) -> bytes:
+        """A map."""
+        instrument = self._instruments[event.symbol]
+        return _pack(
+            {
+                "type": "trade",
+                "time": time / 1_000_000,
+                "price": packed(instrument.price.text[event.price]),
+                "quantity": packed(instrument.quantity.text[event.quantity]),
+                "symbol": event.symbol,
+                "seq": event.seq,
+            }
+        )
+
+    def level(self, symbol: str, side: Side, price: int, quantity: int, seq: int) -> bytes:
+        """A map."""
+        instrument = self._instruments[symbol]
+        return _pack(
+            {
+                "type": "orderbook",
+                "side": "bid" if side is BUY else "ask",
+                "price": packed(instrument.price.text[price]),
+                "quantity": packed(instrument.quantity.text[quantity]) if quantity else 0,
+                "symbol": symbol,
+                "seq": seq,
+            }
+        )
+
+
+def subscribed(symbols: Sequence[str], encoding: str, old: str) -> bytes:
+    """The reply to `subscribe`, in the `old` encoding."""
+    return encode({"type": "subscribed", "symbols": list(symbols), "encoding": encoding}, old)
+
+
+def snapshot_end(seq: int, encoding: str) -> bytes:
+    """After the lines of a fresh book: what follows is live, with numbers above `seq`."""
+    return encode({"type": "snapshot", "seq": seq}, encoding)
+
+
+def error(code: ErrorCode, text: str, encoding: str) -> bytes:
+    """What a subscriber said was refused."""
+    return encode({"type": "error", "error": text, "code": code.value}, encoding)
+
+
+def encode(fields: dict[str, object], encoding: str) -> bytes:
+    """One message in `json` or `msgpack`."""
+    return _pack(fields) if encoding == "msgpack" else msgspec.json.encode(fields) + b"\n"
+
+
+ENCODINGS = ("json", "msgpack")
+
+
+def _pack(fields: dict[str, object]) -> bytes:
+    data: bytes = msgpack.packb(fields)
+    return data

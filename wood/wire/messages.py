@@ -1,0 +1,105 @@
+"""What clients say, typed; the names are those of the wire.
+
+Prices and quantities stay the bytes they came as, JSON text of a number or of a string, until the
+instrument is known: `Scale.units` reads them.
+"""
+
+from msgspec import Raw, Struct
+
+from wood.model.errors import ErrorCode
+from wood.model.orders import GTC, Side, TimeInForce
+
+MAX_ORDER_ID = 2**64 - 1
+
+NOTHING = Raw(b"")
+"""The price or quantity that an `AmendOrder` does not give."""
+
+
+class Message(
+    Struct,
+    tag_field="message",
+    tag=lambda name: name[0].lower() + name[1:],
+    rename="camel",
+    kw_only=True,
+    gc=False,
+):
+    """The base of all; `seq` is the client's own count of messages, where it keeps one."""
+
+    seq: int | None = None
+
+
+class CreateOrder(Message):
+    """A limit order."""
+
+    order_id: int
+    side: Side
+    price: Raw
+    quantity: Raw
+    symbol: str | None = None
+    time_in_force: TimeInForce = GTC
+    post_only: bool = False
+
+
+class MarketOrder(Message):
+    """An order that trades at the best prices and never rests."""
+
+    order_id: int
+    side: Side
+    quantity: Raw
+    symbol: str | None = None
+
+
+class CancelOrder(Message):
+    """Cancel one order; some clients send its id as a string of digits."""
+
+    order_id: int | str
+    symbol: str | None = None
+
+
+class AmendOrder(Message):
+    """Change an order's price, what shall remain of it, or both."""
+
+    order_id: int
+    price: Raw = NOTHING
+    quantity: Raw = NOTHING
+    symbol: str | None = None
+
+
+class CancelAll(Message):
+    """Cancel every open order."""
+
+    symbol: str | None = None
+
+
+class Orders(Message):
+    """List the open orders."""
+
+    symbol: str | None = None
+
+
+class Instruments(Message):
+    """List what is traded."""
+
+
+class Subscribe(Message):
+    """Public port: follow chosen instruments, in an encoding."""
+
+    symbols: list[str]
+    encoding: str = "json"
+
+
+class Unreadable(Struct, gc=False):
+    """What came instead of a message, and what could be read of it.
+
+    After a `fatal` one nothing more can be read: where the next message begins is not known.
+    """
+
+    code: ErrorCode
+    text: str
+    order_id: int | None = None
+    seq: int | None = None
+    fatal: bool = False
+
+
+Private = CreateOrder | MarketOrder | CancelOrder | AmendOrder | CancelAll | Orders | Instruments
+"""What may be said on the private port."""

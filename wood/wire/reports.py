@@ -1,0 +1,231 @@
+"""What the private port says: execution reports, replies and errors.
+
+Keys stand in the order of the protocol, then `symbol`, which only messages about another
+instrument than the default one carry.
+"""
+
+from abc import ABC, abstractmethod
+
+import msgpack
+import msgspec
+
+from wood.model.errors import ErrorCode
+from wood.model.events import AllCanceled, InstrumentsListed, OrderAmended, OrdersListed
+from wood.model.instruments import Instruments
+from wood.wire.numbers import packed
+
+
+class Reports(ABC):
+    """Encodes for one kind of client. Prices are ticks and quantities lots of the `symbol`."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self._default = instruments.default.symbol
+
+    @abstractmethod
+    def new(self, symbol: str, order_id: int) -> bytes:
+        """An order was taken."""
+
+    @abstractmethod
+    def fill(self, symbol: str, order_id: int, price: int, quantity: int) -> bytes:
+        """An order traded."""
+
+    @abstractmethod
+    def canceled(self, symbol: str, order_id: int) -> bytes:
+        """What was left of an order is cancelled."""
+
+    @abstractmethod
+    def amended(self, event: OrderAmended) -> bytes:
+        """An order was changed."""
+
+    @abstractmethod
+    def error(
+        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+    ) -> bytes:
+        """A message was refused."""
+
+    @abstractmethod
+    def all_canceled(self, event: AllCanceled) -> bytes:
+        """The reply to `cancelAll`."""
+
+    @abstractmethod
+    def orders(self, event: OrdersListed) -> bytes:
+        """The reply to `orders`."""
+
+    @abstractmethod
+    def instruments(self, event: InstrumentsListed) -> bytes:
+        """The reply to `instruments`."""
+
+
+class JsonReports(Reports):
+    """JSON lines. The three reports that make up the traffic are put together by hand."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        super().__init__(instruments)
+        self._ends = {
+            symbol: b"}\n" if symbol == self._default else b',"symbol":"%b"}\n' % symbol.encode()
+            for symbol in instruments
+        }
+        self._texts = {
+            symbol: (instrument.price.text, instrument.quantity.text, self._ends[symbol])
+            for symbol, instrument in instruments.items()
+        }
+
+    def new(self, symbol: str, order_id: int) -> bytes:
+        """A line."""
+        return b'{"message":"executionReport","orderId":%d,"report":"NEW"%b' % (
+            order_id,
+            self._ends[symbol],
+        )
+
+    def fill(self, symbol: str, order_id: int, price: int, quantity: int) -> bytes:
+        """A line."""
+        prices, quantities, end = self._texts[symbol]
+        return (
+            b'{"message":"executionReport","orderId":%d,"report":"FILL","price":%b,"quantity":%b%b'
+            % (order_id, prices[price], quantities[quantity], end)
+        )
+
+    def canceled(self, symbol: str, order_id: int) -> bytes:
+        """A line."""
+        return b'{"message":"executionReport","orderId":%d,"report":"CANCELED"%b' % (
+            order_id,
+            self._ends[symbol],
+        )
+
+    def amended(self, event: OrderAmended) -> bytes:
+        """A line."""
+        prices, quantities, end = self._texts[event.symbol]
+        report = b'{"message":"executionReport","orderId":%d,"report":"AMENDED"' % event.order_id
+        numbers = b',"price":%b,"quantity":%b' % (prices[event.price], quantities[event.quantity])
+        return report + numbers + end
+
+    def error(
+        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+    ) -> bytes:
+        """A line."""
+        parts = b'{"message":"error","error":%b,"code":"%b"' % (_json(text), code.encode())
+        if order_id is not None:
+            parts += b',"orderId":%d' % order_id
+        return parts + self._ends.get(symbol or self._default, b"}\n")
+
+    def all_canceled(self, event: AllCanceled) -> bytes:
+        """A line."""
+        end = self._ends[event.symbol or self._default]
+        return b'{"message":"cancelAll","canceled":%d%b' % (event.count, end)
+
+    def orders(self, event: OrdersListed) -> bytes:
+        """A line."""
+        rows = [
+            b'{"orderId":%d,"symbol":"%b","side":"%b","price":%b,"quantity":%b}'
+            % (
+                order.order_id,
+                order.symbol.encode(),
+                order.side.encode(),
+                self._texts[order.symbol][0][order.price],
+                self._texts[order.symbol][1][order.quantity],
+            )
+            for order in event.orders
+        ]
+        return b'{"message":"orders","orders":[%b]}\n' % b",".join(rows)
+
+    def instruments(self, event: InstrumentsListed) -> bytes:
+        """A line."""
+        rows = [
+            b'{"symbol":"%b","tick":%b,"lot":%b,"state":"%b"}'
+            % (
+                symbol.encode(),
+                self._instruments[symbol].tick.encode(),
+                self._instruments[symbol].lot.encode(),
+                state.encode(),
+            )
+            for symbol, state in event.states.items()
+        ]
+        return b'{"message":"instruments","instruments":[%b]}\n' % b",".join(rows)
+
+
+class PackedReports(Reports):
+    """MessagePack maps with the keys of the JSON lines."""
+
+    def new(self, symbol: str, order_id: int) -> bytes:
+        """A map."""
+        return self._report("NEW", symbol, order_id)
+
+    def fill(self, symbol: str, order_id: int, price: int, quantity: int) -> bytes:
+        """A map."""
+        return self._report("FILL", symbol, order_id, price, quantity)
+
+    def canceled(self, symbol: str, order_id: int) -> bytes:
+        """A map."""
+        return self._report("CANCELED", symbol, order_id)
+
+    def amended(self, event: OrderAmended) -> bytes:
+        """A map."""
+        return self._report("AMENDED", event.symbol, event.order_id, event.price, event.quantity)
+
+    def error(
+        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+    ) -> bytes:
+        """A map."""
+        fields: dict[str, object] = {"message": "error", "error": text, "code": code.value}
+        if order_id is not None:
+            fields["orderId"] = order_id
+        return self._pack(fields, symbol)
+
+    def all_canceled(self, event: AllCanceled) -> bytes:
+        """A map."""
+        return self._pack({"message": "cancelAll", "canceled": event.count}, event.symbol)
+
+    def orders(self, event: OrdersListed) -> bytes:
+        """A map."""
+        rows = [
+            {
+                "orderId": order.order_id,
+                "symbol": order.symbol,
+                "side": order.side.value,
+                **self._numbers(order.symbol, order.price, order.quantity),
+            }
+            for order in event.orders
+        ]
+        return self._pack({"message": "orders", "orders": rows})
+
+    def instruments(self, event: InstrumentsListed) -> bytes:
+        """A map."""
+        rows = [
+            {
+                "symbol": symbol,
+                "tick": packed(self._instruments[symbol].tick.encode()),
+                "lot": packed(self._instruments[symbol].lot.encode()),
+                "state": state,
+            }
+            for symbol, state in event.states.items()
+        ]
+        return self._pack({"message": "instruments", "instruments": rows})
+
+    def _report(
+        self, report: str, symbol: str, order_id: int, price: int = 0, quantity: int = 0
+    ) -> bytes:
+        fields: dict[str, object] = {
+            "message": "executionReport",
+            "orderId": order_id,
+            "report": report,
+        }
+        if quantity:
+            fields |= self._numbers(symbol, price, quantity)
+        return self._pack(fields, symbol)
+
+    def _numbers(self, symbol: str, price: int, quantity: int) -> dict[str, int | str]:
+        instrument = self._instruments[symbol]
+        return {
+            "price": packed(instrument.price.text[price]),
+            "quantity": packed(instrument.quantity.text[quantity]),
+        }
+
+    def _pack(self, fields: dict[str, object], symbol: str | None = None) -> bytes:
+        if symbol is not None and symbol != self._default:
+            fields["symbol"] = symbol
+        data: bytes = msgpack.packb(fields)
+        return data
+
+
+_json = msgspec.json.Encoder().encode
