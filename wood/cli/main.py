@@ -23,10 +23,10 @@ CONTEXT = {
 @role_options
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
-def wood(context: click.Context, **settings: object) -> None:
+def wood(context: click.Context, /, **settings: object) -> None:
     """A stock exchange that anyone can run.
 
-    Serve on the default ports, then trade at random against it from another terminal, and watch:
+    Serve on the default ports; from other terminals, trade at random against it and watch:
 
     \b
         wood -s
@@ -41,9 +41,22 @@ for _command in (watch, replay, bench):
 
 
 def main() -> None:
-    """Run the command line; a failure is one line on standard error and an exit code of not 0."""
+    """Run the command line; a mistake is one line on standard error and an exit code of not 0."""
     try:
-        wood(prog_name="wood")
+        code = wood(prog_name="wood", standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "wood"
+        _fail(f"{error.format_message()} (see '{where} -h')", error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
     except (WoodError, OSError) as error:
-        print(f"wood: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    else:
+        sys.exit(code or 0)
+
+
+def _fail(text: str, code: int) -> None:
+    print(f"wood: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,142 @@
+"""The options of `wood` itself, which is a server with `-s` and random traders with `-c`."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from wood.book.book import MAX_OPEN_ORDERS
+from wood.cli.listing import DEFAULT, listed
+from wood.cli.serve import serve
+from wood.node.settings import Settings
+from wood.tools.traders import run_traders
+
+PORT = click.IntRange(0, 65535)
+AT_LEAST_1 = click.IntRange(min=1)
+LEVELS = click.Choice(["debug", "info", "warning", "error"])
+
+
+def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
+    return click.option(*names, show_envvar=True, **settings)
+
+
+_OPTIONS = [
+    _option("-s", "--serve", is_flag=True, help="Be the server."),
+    _option("-c", "--client", is_flag=True, help="Be random traders."),
+    _option("--host", default=Settings.host, help="Address to listen on, or of the server."),
+    _option("--private", default=Settings.private, type=PORT, help="-s: port for participants."),
+    _option("--public", default=Settings.public, type=PORT, help="-s: port for market data."),
+    _option(
+        "--instrument",
+        multiple=True,
+        metavar="NAME:TICK:LOT",
+        help=f"-s: list an instrument; repeatable, the first is the default one. [{DEFAULT}]",
+    ),
+    _option(
+        "--instruments",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="-s: list the instruments of this TOML file.",
+    ),
+    _option(
+        "--line-limit",
+        default=Settings.line_limit,
+        type=click.IntRange(min=1024),
+        help="-s: bytes of the longest message; a longer one closes its connection.",
+    ),
+    _option(
+        "--max-open-orders",
+        default=MAX_OPEN_ORDERS,
+        type=AT_LEAST_1,
+        help="-s: orders that one participant may have open at once.",
+    ),
+    _option(
+        "--max-connections",
+        type=AT_LEAST_1,
+        help="-s: connections at once, both ports together. [as many as there are descriptors]",
+    ),
+    _option(
+        "--max-rate",
+        default=Settings.max_rate,
+        type=click.IntRange(min=0),
+        help="-s: messages per second from one connection; 0 is no limit.",
+    ),
+    _option(
+        "--output-limit",
+        default=Settings.output_limit,
+        type=click.IntRange(min=65536),
+        help="-s: bytes of unread reports after which a participant is closed.",
+    ),
+    _option(
+        "--backlog-limit",
+        default=Settings.backlog_limit,
+        type=AT_LEAST_1,
+        help="-s: trades and levels kept for a slow reader of market data before it is closed.",
+    ),
+    _option(
+        "--cancel-on-disconnect",
+        is_flag=True,
+        help="-s: cancel the orders of a connection that is gone.",
+    ),
+    _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),
+    _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
+    _option("-p", "--port", default=Settings.private, type=PORT, help="-c: the server's port."),
+    _option(
+        "--rate",
+        default=5.0,
+        type=click.FloatRange(min=0, min_open=True),
+        help="-c: messages per second of each trader, on average.",
+    ),
+    _option("--seed", type=int, help="-c: the same seed draws the same orders."),
+    _option("--symbol", help="-c: trade this instrument, not the default one."),
+]
+
+
+def role_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the options of both roles, in the order in which help shows them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
+    """Do what `-s` or `-c` asks, or leave it to the subcommand. Raises `click.UsageError`."""
+    if context.invoked_subcommand is not None:
+        _no_options_before(context)
+    elif settings["serve"] and settings["client"]:
+        raise click.UsageError("choose one of -s and -c")
+    elif settings["serve"]:
+        _serve(settings)
+    elif settings["client"]:
+        asyncio.run(
+            run_traders(
+                settings["host"],
+                settings["port"],
+                settings["number"],
+                settings["rate"],
+                settings["seed"],
+                settings["symbol"],
+            )
+        )
+    else:
+        click.echo(context.get_help())
+
+
+def _serve(settings: dict[str, Any]) -> None:
+    names = Settings.__dataclass_fields__.keys() & settings.keys()
+    serve(
+        listed(settings["instrument"], settings["instruments"]),
+        Settings(**{name: settings[name] for name in names}),
+        max_open_orders=settings["max_open_orders"],
+        log_level=settings["log_level"],
+    )
+
+
+def _no_options_before(context: click.Context) -> None:
+    """An option that would do nothing is a mistake; one from the environment is for others."""
+    for name in context.params:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            command = context.invoked_subcommand
+            raise click.UsageError(f"options of {command} come after the word {command}")

@@ -1,0 +1,60 @@
+"""`wood -s`: one process that is the whole exchange."""
+
+import asyncio
+import gc
+import logging
+import signal
+
+import uvloop
+
+from wood.exchange.memory import MemoryExchange
+from wood.model.errors import ConfigError
+from wood.model.instruments import Instruments
+from wood.node.descriptors import raise_limit
+from wood.node.node import Node
+from wood.node.settings import Settings
+
+log = logging.getLogger("wood")
+
+
+def serve(
+    instruments: Instruments, settings: Settings, *, max_open_orders: int, log_level: str
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    exchange = MemoryExchange(instruments, max_open_orders)
+    uvloop.run(_serve(Node(exchange, settings, _max_connections(settings))))
+
+
+def _max_connections(settings: Settings) -> int:
+    possible = raise_limit()
+    if settings.max_connections is None:
+        return possible
+    if settings.max_connections > possible:
+        raise ConfigError(
+            f"--max-connections {settings.max_connections} is more than the {possible} that the "
+            "limit on open files allows: raise that with 'ulimit -Hn' or lower the option"
+        )
+    return settings.max_connections
+
+
+async def _serve(node: Node) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await node.start()
+    _spare_the_collector()
+    await stop.wait()
+    log.info("stopping: no new connections; what was read is answered")
+    await node.stop()
+    log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """What lives as long as the process need not be looked through again and again.
+
+    Orders, levels and events are not looked at anyway (gc=False), see docs/performance.md.
+    """
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,1 @@
+"""TCP: listeners, sessions, the way of events to clients, limits, drain."""

@@ -1,0 +1,187 @@
+"""What all connections share: reading, pausing, and closing without losing a word."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import Protocol, cast
+
+log = logging.getLogger("wood.node")
+
+LINGER = 2.0
+"""Seconds that a closing connection still reads, and throws away, what the client sends.
+
+A socket that is closed with unread input resets the connection, and the reset can overtake the
+last words that the client was sent.
+"""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A peer that vanished without a word is noticed after two minutes."""
+
+
+class Pause(Enum):
+    """Why a connection does not read."""
+
+    OUTPUT = "its own output waits to be read"
+    QUEUE = "the engine's queue is full"
+    ANSWER = "an answer is under way that must come first"
+
+
+class Owner(Protocol):
+    """The node, as far as a connection knows it."""
+
+    def opened(self, connection: "Connection") -> bool:
+        """Count a new connection; False if there is no room for it."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Forget a connection."""
+
+
+class Connection(asyncio.Protocol):
+    """A client's TCP connection. Subclasses say what is read and what is answered."""
+
+    kind = "connection"
+
+    def __init__(self, name: str, owner: Owner) -> None:
+        self.name = name
+        self.finishing = False
+        """Whether nothing more will be said or understood, only flushed."""
+        self._owner = owner
+        self._admitted = False
+        self._pauses: set[Pause] = set()
+        self._eof = False
+        self._reason = "closed by the client"
+        self._linger: asyncio.TimerHandle | None = None
+
+    # What subclasses provide
+
+    def opened(self) -> None:
+        """The connection is admitted."""
+
+    def refused(self) -> None:
+        """There is no room for the connection; it is closed next."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def ended(self) -> None:
+        """The client will send no more; it may still read."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+    def room(self) -> None:
+        """The output buffer, once full, has room again."""
+
+    # What they use
+
+    @property
+    def pauses(self) -> AbstractSet[Pause]:
+        """Why the connection does not read at the moment."""
+        return self._pauses
+
+    def write(self, data: bytes) -> None:
+        """Send, or buffer, `data`."""
+        if not self.finishing:
+            self._transport.write(data)
+
+    def unsent(self) -> int:
+        """Bytes that wait for the client to read."""
+        return self._transport.get_write_buffer_size()
+
+    def pause(self, reason: Pause) -> None:
+        """Read no more until every reason to pause is gone."""
+        if not self._pauses and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._pauses.add(reason)
+
+    def resume(self, reason: Pause) -> None:
+        """A reason to pause is gone."""
+        self._pauses.discard(reason)
+        if not self._pauses and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def finish(self, reason: str) -> None:
+        """Let the client read what it was sent, then close. Safe to call twice."""
+        if self.finishing:
+            return
+        self.finishing = True
+        self._reason = reason
+        if self._eof or self._transport.is_closing() or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._pauses.clear()
+        self._transport.resume_reading()
+        self._linger = asyncio.get_running_loop().call_later(LINGER, self._stop_lingering)
+
+    def abort(self, reason: str) -> None:
+        """Close at once and forget what was not sent."""
+        self.finishing = True
+        self._reason = reason
+        self._transport.abort()
+
+    def _stop_lingering(self) -> None:
+        # Output that is still unread now belongs to a client that does not read.
+        self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the connection, or say that there is no room."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._admitted = self._owner.opened(self)
+        if not self._admitted:
+            log.warning("%s %s refused: too many connections", self.kind, self.name)
+            self.refused()
+            self.finishing = True
+            self._transport.close()
+            return
+        _keep_alive(self._transport.get_extra_info("socket"))
+        peer = self._transport.get_extra_info("peername") or ("?", 0)
+        log.info("%s %s opened from %s port %s", self.kind, self.name, *peer[:2])
+        self.opened()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what arrived, unless nobody listens any more."""
+        if not self.finishing:
+            self.received(data)
+
+    def eof_received(self) -> bool:
+        """The client may have closed only its half: it still gets its answers."""
+        self._eof = True
+        if self.finishing:
+            return False
+        self.ended()
+        return True
+
+    def pause_writing(self) -> None:
+        """A client that does not read is not heard either."""
+        self.pause(Pause.OUTPUT)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self.resume(Pause.OUTPUT)
+        if not self.finishing:
+            self.room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._linger is not None:
+            self._linger.cancel()
+        self.finishing = True
+        if self._admitted:
+            if exc is not None:
+                self._reason = str(exc)
+            log.info("%s %s closed: %s", self.kind, self.name, self._reason)
+            self._owner.closed(self)
+            self.lost()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):  # not every system has all of them
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,176 @@
+"""A node: two listeners in front of an exchange, and an orderly end."""
+
+import asyncio
+import errno
+import itertools
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from wood.exchange.exchange import Exchange
+from wood.model.commands import Command
+from wood.model.errors import ConfigError
+from wood.node.connection import Connection, Pause
+from wood.node.feed import Feed
+from wood.node.private import PrivateConnection
+from wood.node.public import PublicConnection
+from wood.node.router import Router
+from wood.node.session import Session
+from wood.node.settings import Settings
+from wood.node.throttle import Throttle
+from wood.wire.reports import JsonReports, PackedReports
+
+log = logging.getLogger("wood.node")
+
+BACKLOG = 4096
+"""Connections that the kernel may hold until they are accepted."""
+
+
+class Node:
+    """Serves clients of `exchange` from `start` to `stop`."""
+
+    def __init__(self, exchange: Exchange, settings: Settings, max_connections: int) -> None:
+        self.router = Router()
+        self.feed = Feed(exchange.instruments)
+        self._exchange = exchange
+        self._settings = settings
+        self._max_connections = max_connections
+        self._connections: dict[Connection, None] = {}
+        self._listeners: list[asyncio.Server] = []
+        self._numbers = itertools.count(1)
+        self._paused = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._encodings = (JsonReports(exchange.instruments), PackedReports(exchange.instruments))
+        exchange.attach(self.router)
+        exchange.attach(self.feed)
+        exchange.when_room(self._resume)
+
+    async def start(self) -> None:
+        """Start the engine, then listen. Raises `ConfigError` if a port cannot be had."""
+        await self._exchange.start()
+        settings = self._settings
+        await self._listen("private", settings.private, self._private_connection)
+        await self._listen("public", settings.public, self._public_connection)
+
+    def port(self, kind: str) -> int:
+        """The port that the `private` or `public` listener has."""
+        listener = self._listeners[0 if kind == "private" else 1]
+        number: int = listener.sockets[0].getsockname()[1]
+        return number
+
+    async def stop(self) -> None:
+        """Stop accepting, answer what was read, let clients read their answers, close.
+
+        Clients that have not read theirs after `Settings.drain` seconds are cut off. Safe to call
+        twice; the second call waits for the first.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        for connection in self.router.connections():
+            connection.stop()
+        await self._exchange.drain()
+        for other in list(self._connections):
+            if isinstance(other, PublicConnection):
+                other.stop()
+        if self._connections:
+            try:
+                async with asyncio.timeout(self._settings.drain):
+                    await self._gone.wait()
+            except TimeoutError:
+                log.warning("cutting off %d clients that do not read", len(self._connections))
+        for other in list(self._connections):
+            other.abort("the server stopped")
+        await self._exchange.close()
+
+    # Owner of connections
+
+    def opened(self, connection: Connection) -> bool:
+        """Count a connection, unless the limit is reached."""
+        if len(self._connections) >= self._max_connections or self._stopping is not None:
+            return False
+        self._connections[connection] = None
+        if self._paused and isinstance(connection, PrivateConnection):
+            connection.pause(Pause.QUEUE)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        del self._connections[connection]
+        if not self._connections and self._stopping is not None:
+            self._gone.set()
+
+    # Commands
+
+    def _submit(self, commands: Sequence[Command]) -> None:
+        self._exchange.submit(commands)
+        if not self._paused and self._exchange.full:
+            self._paused = True
+            for connection in self.router.connections():
+                connection.pause(Pause.QUEUE)
+
+    def _resume(self) -> None:
+        self._paused = False
+        for connection in self.router.connections():
+            connection.resume(Pause.QUEUE)
+
+    # Connections
+
+    def _private_connection(self) -> PrivateConnection:
+        session = Session(
+            # A participant of its own, under a name that no login can take: those have no tilde.
+            f"~{secrets.token_hex(8)}",
+            self._exchange.instruments,
+            line_limit=self._settings.line_limit,
+            throttle=self._throttle(),
+            cancel_on_close=self._settings.cancel_on_disconnect,
+        )
+        return PrivateConnection(
+            session,
+            self,
+            self.router,
+            self._submit,
+            self._encodings,
+            self._settings.output_limit,
+        )
+
+    def _public_connection(self) -> PublicConnection:
+        return PublicConnection(
+            f"p{next(self._numbers)}",
+            self,
+            self.feed,
+            self._exchange.instruments,
+            line_limit=self._settings.line_limit,
+            backlog_limit=self._settings.backlog_limit,
+            throttle=self._throttle(),
+        )
+
+    def _throttle(self) -> Throttle | None:
+        rate = self._settings.max_rate
+        return Throttle(rate, asyncio.get_running_loop().time) if rate else None
+
+    async def _listen(self, kind: str, port: int, factory: Callable[[], Connection]) -> None:
+        loop = asyncio.get_running_loop()
+        host = self._settings.host
+        try:
+            listener = await loop.create_server(factory, host, port, backlog=BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(kind, host, port, error) from None
+        self._listeners.append(listener)
+        log.info("%s port: %s:%d", kind, host, self.port(kind))
+
+
+def _cannot_listen(kind: str, host: str, port: int, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"port {port} is in use: stop what listens there, or choose another with --{kind} PORT"
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(f"port {port} is not yours to listen on: choose one with --{kind} PORT")
+    reason = error.strerror or str(error)
+    return ConfigError(f"cannot listen on {host}:{port} ({reason}): check --host and --{kind}")

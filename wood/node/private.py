@@ -1,0 +1,97 @@
+"""A participant's connection: commands to the engine, reports back."""
+
+from collections.abc import Callable, Sequence
+
+from wood.model.commands import Command
+from wood.model.errors import ErrorCode
+from wood.node.connection import Connection, Owner, Pause
+from wood.node.router import Router
+from wood.node.session import QUERIES, Session
+from wood.wire.reports import Reports
+
+
+class PrivateConnection(Connection):
+    """The socket of one `Session`."""
+
+    kind = "session"
+
+    def __init__(
+        self,
+        session: Session,
+        owner: Owner,
+        router: Router,
+        submit: Callable[[Sequence[Command]], None],
+        encodings: tuple[Reports, Reports],
+        output_limit: int,
+    ) -> None:
+        super().__init__(session.name, owner)
+        self.session = session
+        self.reports, self._packed_reports = encodings
+        """The encoder that the client understands; JSON until its first byte says otherwise."""
+        self._router = router
+        self._submit = submit
+        self._output_limit = output_limit
+        self._out: list[bytes] = []
+        self._answer_due = False
+
+    def put(self, line: bytes) -> bool:
+        """Add to what `flush` sends; True if it is the first since."""
+        self._out.append(line)
+        return len(self._out) == 1
+
+    def flush(self) -> None:
+        """Send what was put, in one write; close a client that lets too much pile up."""
+        self.write(b"".join(self._out))
+        self._out.clear()
+        if Pause.OUTPUT in self.pauses and self.unsent() > self._output_limit:
+            self.abort("too slow: its reports pile up unread")
+
+    def answered(self) -> None:
+        """The answer to a query was flushed: go on with what was held back."""
+        self._answer_due = False
+        self._go_on()
+
+    def stop(self) -> None:
+        """Hear no more; answer what was heard, then close."""
+        self._say(self.session.end(unfinished=False))
+
+    def opened(self) -> None:
+        """Begin to get reports."""
+        self._router.add(self)
+
+    def refused(self) -> None:
+        """Say why."""
+        self._transport.write(self.reports.error(ErrorCode.LIMIT, "too many connections"))
+
+    def received(self, data: bytes) -> None:
+        """Understand what can be understood and ask the engine."""
+        commands = self.session.receive(data)
+        if self.session.packed:
+            self.reports = self._packed_reports
+        self._say(commands)
+
+    def ended(self) -> None:
+        """Answer what was read; the answer to `CloseSession` then closes the connection."""
+        self._say(self.session.end())
+
+    def lost(self) -> None:
+        """Tell the engine, which may have orders to cancel."""
+        self._router.remove(self)
+        self._say(self.session.close())
+
+    def room(self) -> None:
+        """Go on with what was held back, if it was the answer that filled the output buffer."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.session.holding and not self._answer_due and Pause.OUTPUT not in self.pauses:
+            self.resume(Pause.ANSWER)
+            self._say(self.session.answered())
+
+    def _say(self, commands: Sequence[Command]) -> None:
+        if not commands:
+            return
+        self._submit(commands)
+        if isinstance(commands[-1], QUERIES):
+            self._answer_due = True
+            self.pause(Pause.ANSWER)

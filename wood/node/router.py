@@ -1,0 +1,123 @@
+"""The way of private events to the connections of the participants they concern."""
+
+from typing import TYPE_CHECKING
+
+from wood.model.events import (
+    AllCanceled,
+    Batch,
+    CommandRefused,
+    Event,
+    InstrumentsListed,
+    OrderAccepted,
+    OrderAmended,
+    OrderCanceled,
+    OrdersListed,
+    SessionClosed,
+    Snapshot,
+    Trade,
+)
+
+if TYPE_CHECKING:
+    from wood.node.private import PrivateConnection
+
+
+class Router:
+    """A reader of the journal: reports go to all connections of the participant, replies and
+    errors to the one that asked. Each connection gets what a batch holds for it in one write.
+    """
+
+    def __init__(self) -> None:
+        self._by_participant: dict[str, list[PrivateConnection]] = {}
+        self._by_session: dict[str, PrivateConnection] = {}
+        self._touched: list[PrivateConnection] = []
+
+    def __len__(self) -> int:
+        return len(self._by_session)
+
+    def connections(self) -> list["PrivateConnection"]:
+        """All of them, oldest first."""
+        return list(self._by_session.values())
+
+    def add(self, connection: "PrivateConnection") -> None:
+        """Begin to route to `connection`."""
+        session = connection.session
+        self._by_session[session.name] = connection
+        self._by_participant.setdefault(session.participant, []).append(connection)
+
+    def remove(self, connection: "PrivateConnection") -> None:
+        """Route to `connection` no more."""
+        session = connection.session
+        if self._by_session.pop(session.name, None) is not None:
+            same = self._by_participant[session.participant]
+            same.remove(connection)
+            if not same:
+                del self._by_participant[session.participant]
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """At the start there is nobody to tell."""
+
+    def apply(self, batch: Batch) -> None:
+        """Put each event's reports to the connections concerned, then send them."""
+        closed: list[PrivateConnection] = []
+        answered: list[PrivateConnection] = []
+        for event in batch.events:
+            if type(event) is OrderAccepted:
+                for connection in self._by_participant.get(event.participant, ()):
+                    line = connection.reports.new(event.symbol, event.order_id)
+                    self._put(connection, line)
+            elif type(event) is Trade:
+                self._fills(event)
+            elif type(event) is OrderCanceled:
+                for connection in self._by_participant.get(event.participant, ()):
+                    line = connection.reports.canceled(event.symbol, event.order_id)
+                    self._put(connection, line)
+            else:
+                self._other(event, answered, closed)
+        for connection in self._touched:
+            connection.flush()
+        self._touched.clear()
+        for connection in answered:
+            connection.answered()
+        for connection in closed:
+            connection.finish("all is answered")
+
+    def _put(self, connection: "PrivateConnection", line: bytes) -> None:
+        if connection.put(line):
+            self._touched.append(connection)
+
+    def _fills(self, event: Trade) -> None:
+        """The resting order's report comes before the incoming one's."""
+        symbol, price, quantity = event.symbol, event.price, event.quantity
+        for connection in self._by_participant.get(event.maker, ()):
+            line = connection.reports.fill(symbol, event.maker_order_id, price, quantity)
+            self._put(connection, line)
+        for connection in self._by_participant.get(event.taker, ()):
+            line = connection.reports.fill(symbol, event.taker_order_id, price, quantity)
+            self._put(connection, line)
+
+    def _other(
+        self,
+        event: Event,
+        answered: list["PrivateConnection"],
+        closed: list["PrivateConnection"],
+    ) -> None:
+        if isinstance(event, OrderAmended):
+            for connection in self._by_participant.get(event.participant, ()):
+                self._put(connection, connection.reports.amended(event))
+            return
+        asker = self._by_session.get(getattr(event, "session", ""))
+        if asker is None:
+            return
+        match event:
+            case CommandRefused(code=code, text=text, order_id=order_id, symbol=symbol):
+                self._put(asker, asker.reports.error(code, text, order_id, symbol))
+            case AllCanceled():
+                self._put(asker, asker.reports.all_canceled(event))
+            case OrdersListed():
+                self._put(asker, asker.reports.orders(event))
+                answered.append(asker)
+            case InstrumentsListed():
+                self._put(asker, asker.reports.instruments(event))
+                answered.append(asker)
+            case SessionClosed():
+                closed.append(asker)

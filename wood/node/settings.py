@@ -1,0 +1,26 @@
+"""What an operator may set of a node."""
+
+from dataclasses import dataclass
+
+from wood.wire.json_lines import LINE_LIMIT
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Addresses and limits of a node. Sizes are bytes, times seconds."""
+
+    host: str = "127.0.0.1"
+    private: int = 7001
+    public: int = 7002
+    line_limit: int = LINE_LIMIT
+    max_connections: int | None = None
+    """Private and public together; None: as many as there are descriptors for."""
+    max_rate: int = 0
+    """Messages per second that one connection may send; 0: no limit."""
+    output_limit: int = 16 * 1024 * 1024
+    """A private client that lets this much pile up unread is closed."""
+    backlog_limit: int = 100_000
+    """A public client for which this many trades and levels are kept is closed."""
+    cancel_on_disconnect: bool = False
+    drain: float = 5.0
+    """How long a stopping node lets its clients read what they are owed."""

@@ -1,0 +1,168 @@
+"""A public client as the feed sees it: live, or behind and catching up.
+
+Live, it is handed each batch's lines as they are. Behind, because it reads too slowly or has only
+just joined, trades are kept for it and levels only marked, and it is written to as fast as it
+reads: first the book if it has none yet, then the kept trades, then each marked level's latest
+total. What is kept is bounded; past that the client is closed.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from wood.model.orders import BUY, SELL, Side
+from wood.wire.market_data import snapshot_end
+
+if TYPE_CHECKING:
+    from wood.node.feed import Channel, Feed
+
+CHUNK = 500
+"""Lines that are encoded at once for one who catches up."""
+
+BURST = 20
+"""Chunks after which others get their turn."""
+
+
+class Sink(Protocol):
+    """Where a subscriber's bytes go."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or buffer, `data`."""
+
+    def writable(self) -> bool:
+        """Whether the client has read enough for more to be written."""
+
+    def later(self) -> None:
+        """Have `Subscriber.catch_up` called soon."""
+
+    def live(self) -> None:
+        """The client has caught up."""
+
+    def overflow(self) -> None:
+        """The client is too slow: close it."""
+
+
+class Subscriber:
+    """One public client."""
+
+    def __init__(self, sink: Sink, limit: int) -> None:
+        self.channel: Channel | None = None
+        self.overflowed = False
+        self._sink = sink
+        self._limit = limit
+        self._feed: Feed | None = None
+        self._books: list[tuple[str, Side]] = []  # still to be sent, the next one last
+        self._reached: int | None = None  # the last price sent of the next book
+        self._snapshot_seq: int | None = None  # to be said after the books
+        self._trades: list[bytes] = []
+        self._levels: dict[tuple[str, Side, int], None] = {}
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it gets each batch as it comes."""
+        return self.channel is not None and self in self.channel.live
+
+    def begin(self, channel: "Channel", feed: "Feed") -> None:
+        """Send the books of `channel` as they are now, then what comes after."""
+        self.channel, self._feed = channel, feed
+        self._books = [(symbol, side) for symbol in channel.symbols for side in (BUY, SELL)][::-1]
+        self._reached = None
+        self._snapshot_seq = None if channel.key[0] == "basic" else feed.seq
+        self._trades.clear()
+        self._levels.clear()
+        channel.behind.add(self)
+        self.catch_up()
+
+    def take(self, data: bytes) -> bool:
+        """Take a batch's lines; False if the client can take no more after them."""
+        self._sink.write(data)
+        return self._sink.writable()
+
+    def fall_behind(self) -> None:
+        """Be told no more until the client has read, or be closed if too much is kept for it."""
+        if self.overflowed:
+            self._sink.overflow()
+        elif self.channel is not None:
+            self.channel.live.discard(self)
+            self.channel.behind.add(self)
+
+    def traded(self, line: bytes) -> None:
+        """Keep a trade."""
+        self._trades.append(line)
+        self._check()
+
+    def level_changed(self, symbol: str, side: Side, price: int) -> None:
+        """Mark a level, unless it is still to come with its book."""
+        if not self._to_come(symbol, side, price):
+            self._levels[symbol, side, price] = None
+            self._check()
+
+    def _check(self) -> None:
+        if len(self._trades) + len(self._levels) > self._limit:
+            self.overflowed = True
+            self._trades.clear()
+            self._levels.clear()
+
+    def _to_come(self, symbol: str, side: Side, price: int) -> bool:
+        if (symbol, side) not in self._books:
+            return False
+        if (symbol, side) != self._books[-1] or self._reached is None:
+            return True
+        assert self._feed is not None
+        return not self._feed.totals[symbol, side].better(price, self._reached)
+
+    def catch_up(self) -> None:
+        """Write as much as the client takes; become live when nothing is left."""
+        if self.channel is None or self.overflowed or self not in self.channel.behind:
+            return
+        for _ in range(BURST):
+            if not self._sink.writable():
+                return
+            lines = self._next()
+            if lines is None:
+                self.channel.behind.discard(self)
+                self.channel.live.add(self)
+                self._sink.live()
+                return
+            if lines:
+                self._sink.write(b"".join(lines))
+        self._sink.later()
+
+    def _next(self) -> list[bytes] | None:
+        """The next lines of what is owed, None if nothing is."""
+        if self._books:
+            return self._next_of_book()
+        if self._snapshot_seq is not None:
+            assert self.channel is not None
+            line = snapshot_end(self._snapshot_seq, self.channel.key[0])
+            self._snapshot_seq = None
+            return [line]
+        if self._trades:
+            lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
+            return lines
+        if self._levels:
+            return self._next_levels()
+        return None
+
+    def _next_of_book(self) -> list[bytes]:
+        assert self._feed is not None
+        assert self.channel is not None
+        symbol, side = self._books[-1]
+        levels = self._feed.totals[symbol, side].behind(self._reached, CHUNK)
+        if len(levels) < CHUNK:
+            self._books.pop()
+            self._reached = None
+        else:
+            self._reached = levels[-1][0]
+        level, seq = self.channel.encoder.level, self._snapshot_seq or 0
+        return [level(symbol, side, price, total, seq) for price, total in levels]
+
+    def _next_levels(self) -> list[bytes]:
+        assert self._feed is not None
+        assert self.channel is not None
+        marked = list(self._levels)[:CHUNK]
+        for key in marked:
+            del self._levels[key]
+        level, feed = self.channel.encoder.level, self._feed
+        return [
+            level(symbol, side, price, feed.totals[symbol, side][price], feed.seq)
+            for symbol, side, price in marked
+        ]

@@ -1,0 +1,40 @@
+"""The public book as the feed folds it: the total at each price, in price order."""
+
+from wood.book.ladder import Ladder
+from wood.model.events import Levels
+from wood.model.orders import BUY, Side
+
+
+class Totals:
+    """One side of one instrument. Prices are ticks, totals lots."""
+
+    def __init__(self, side: Side, levels: Levels) -> None:
+        self._sign = 1 if side is BUY else -1
+        self._totals: dict[int, int] = {}
+        self._ladder = Ladder()
+        for price, total in levels:
+            self.set(price, total)
+
+    def __getitem__(self, price: int) -> int:
+        return self._totals.get(price, 0)
+
+    def set(self, price: int, total: int) -> None:
+        """The total at `price` is now `total`; 0 removes the level."""
+        totals = self._totals
+        if total:
+            if price not in totals:
+                self._ladder.add(price * self._sign)
+            totals[price] = total
+        elif price in totals:
+            del totals[price]
+            self._ladder.remove(price * self._sign)
+
+    def behind(self, price: int | None, count: int) -> Levels:
+        """Up to `count` levels, best first, that are worse than `price` (None: from the best)."""
+        sign = self._sign
+        keys = self._ladder.below(None if price is None else price * sign, count)
+        return [(key * sign, self._totals[key * sign]) for key in keys]
+
+    def better(self, price: int, than: int) -> bool:
+        """Whether `price` comes before `than`, or is the same."""
+        return price * self._sign >= than * self._sign

@@ -1,0 +1,80 @@
+"""One run over TCP: warm up, then play the rounds, in turns with the ceiling if there is one."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Sequence
+
+import uvloop
+
+from wood.model.errors import WoodError
+from wood.tools.bench.conditions import conditions
+from wood.tools.bench.encode import Load, encode
+from wood.tools.bench.flow import Flow
+from wood.tools.bench.report import Report, report
+from wood.tools.bench.server import Measured, Server
+from wood.tools.bench.settings import Settings
+from wood.tools.bench.sides import Sides, connected
+
+WARM_UP = 0.1
+"""The share of a round that is played before the first one and not counted."""
+
+Pair = dict[Server, Measured]
+
+
+def run(settings: Settings) -> Report:
+    """Measure as `settings` say. Raises `WoodError` when there is nothing to report.
+
+    Interrupted, it reports the rounds that were over by then.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings))
+
+
+async def _run(settings: Settings) -> Report:
+    task = asyncio.current_task()
+    assert task is not None
+    # Ctrl-C cancels the task too; either way the servers that were started are ended in order.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    target: list[Measured] = []
+    ceiling: list[Measured] = []
+    before, interrupted = conditions(), False
+    try:
+        async with connected(settings) as sides:
+            await _rounds(settings, sides, target, ceiling)
+    except asyncio.CancelledError:
+        interrupted = True
+    if not target:
+        raise WoodError("interrupted before the first round was over")
+    return report(before, settings, target, ceiling, interrupted)
+
+
+async def _rounds(
+    settings: Settings, sides: Sides, target: list[Measured], ceiling: list[Measured]
+) -> None:
+    """Play all rounds; add what they show to the lists as soon as a pair is complete."""
+    flow = Flow(settings.connections, settings.cancel_share, settings.spread, settings.seed)
+    await _play(sides.in_turn(0), _draw(flow, max(1, round(settings.orders * WARM_UP))))
+    for number in range(settings.rounds):
+        pair = await _play(sides.in_turn(number), _draw(flow, settings.orders))
+        target.append(pair[sides.target])
+        if sides.ceiling is not None:
+            ceiling.append(pair[sides.ceiling])
+    rest = encode(flow.cancel_rest(), flow.participants)
+    if any(map(len, rest)):
+        await sides.target.play(rest)
+
+
+async def _play(servers: Sequence[Server], loads: Sequence[Load]) -> Pair:
+    """Give the same round to all servers, one after the other."""
+    # The generator's own collections would show as pauses of the server.
+    gc.collect()
+    gc.disable()
+    try:
+        return {server: await server.play(loads) for server in servers}
+    finally:
+        gc.enable()
+
+
+def _draw(flow: Flow, count: int) -> list[Load]:
+    return encode(flow.take(count), flow.participants)

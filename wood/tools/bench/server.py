@@ -1,0 +1,134 @@
+"""All connections to one server, and the rounds that are played over them."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from wood.tools.bench.client import Connection, Round, Subscriber
+from wood.tools.bench.encode import Load
+from wood.tools.connection import ConnectionFailed, lost, unreachable
+
+QUANTILES = (0.5, 0.99, 0.999)
+
+
+class Measured(Struct, frozen=True):
+    """What one round showed. Latencies are in seconds, from the write to the read."""
+
+    messages: int
+    seconds: float
+    quantiles: list[float]
+    """At `QUANTILES`."""
+    accepted: int
+    fills: int
+    errors: Counter[str]
+    public_lines: int
+    cpu: float
+    """Seconds of processor time that this process, the generator, used meanwhile."""
+
+    @property
+    def rate(self) -> float:
+        """Requests answered per second."""
+        return self.messages / self.seconds
+
+
+class Server:
+    """A server under load. `timeout` is in seconds without any answer, and for connecting."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self.host = host
+        self.port = port
+        self._timeout = timeout
+        self._connections: list[Connection] = []
+        self._subscribers: list[Subscriber] = []
+
+    async def connect(self, connections: int, in_flight: int) -> None:
+        """Open the connections that ask. Raises `ConnectionFailed`."""
+        gone = lost(self.host, self.port)
+        for _ in range(connections):
+            connection = Connection(in_flight, gone)
+            await self._open(connection, self.port)
+            self._connections.append(connection)
+
+    async def subscribe(self, port: int, subscribers: int) -> None:
+        """Open connections to the public feed. Raises `ConnectionFailed`."""
+        for _ in range(subscribers):
+            subscriber = Subscriber()
+            await self._open(subscriber, port)
+            self._subscribers.append(subscriber)
+
+    def close(self) -> None:
+        """Close all connections. Safe to call twice."""
+        for connection in self._connections:
+            connection.close()
+        for subscriber in self._subscribers:
+            subscriber.close()
+
+    async def play(self, loads: Sequence[Load]) -> Measured:
+        """Send one load over each connection; wait for all answers. Raises `ConnectionFailed`."""
+        before, cpu = self._tally(), time.process_time()
+        round_ = Round(sum(map(len, loads)))
+        for connection, load in zip(self._connections, loads, strict=True):
+            connection.begin(load, round_)
+        await self._finish(round_)
+        cpu = time.process_time() - cpu
+        if any(subscriber.is_lost for subscriber in self._subscribers):
+            raise ConnectionFailed(f"the server at {self.host} closed a public connection")
+        return _measured(round_, before, self._tally(), cpu)
+
+    async def _open(self, protocol: asyncio.BaseProtocol, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await loop.create_connection(lambda: protocol, self.host, port)
+        except TimeoutError:
+            error = f"the server at {self.host}:{port} does not take connections"
+            raise ConnectionFailed(error) from None
+        except OSError as error:
+            raise unreachable(self.host, port, error) from None
+
+    async def _finish(self, round_: Round) -> None:
+        """Wait for the end of the round for as long as it gets on."""
+        before = -1
+        while before != round_.left:
+            before = round_.left
+            await asyncio.wait([round_.done], timeout=self._timeout)
+            if round_.done.done():
+                return round_.done.result()
+        raise ConnectionFailed(
+            f"the server at {self.host}:{self.port} stopped answering: nothing for "
+            f"{self._timeout:g} s, with {round_.left} of {round_.size} messages unanswered"
+        )
+
+    def _tally(self) -> "_Tally":
+        answers = [connection.answers for connection in self._connections]
+        return _Tally(
+            sum(each.accepted for each in answers),
+            sum(each.fills for each in answers),
+            sum((each.errors for each in answers), Counter[str]()),
+            sum(subscriber.lines for subscriber in self._subscribers),
+        )
+
+
+class _Tally(Struct, frozen=True):
+    """What all connections were told since they were opened."""
+
+    accepted: int
+    fills: int
+    errors: Counter[str]
+    public_lines: int
+
+
+def _measured(round_: Round, before: _Tally, after: _Tally, cpu: float) -> Measured:
+    return Measured(
+        messages=round_.size,
+        seconds=round_.ended - round_.began,
+        quantiles=round_.latencies.percentiles(QUANTILES),
+        accepted=after.accepted - before.accepted,
+        fills=after.fills - before.fills,
+        errors=after.errors - before.errors,
+        public_lines=after.public_lines - before.public_lines,
+        cpu=cpu,
+    )

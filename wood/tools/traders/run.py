@@ -1,0 +1,90 @@
+"""Many random traders against one server, until a signal or until the server goes away."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from random import Random
+from signal import SIGINT, SIGTERM
+
+from wood.model.errors import WoodError
+from wood.tools.connection import lost, open_connection
+from wood.tools.traders.session import Session
+from wood.tools.traders.summary import summary
+from wood.tools.traders.trader import Trader
+
+LEAVE_SECONDS = 3.0
+"""How long the traders wait for their last answers."""
+
+
+async def run_traders(
+    host: str, port: int, number: int, rate: float, seed: int | None, symbol: str | None = None
+) -> None:
+    """Let `number` traders send `rate` messages per second each; print all of it, then a summary.
+
+    Returns after SIGINT or SIGTERM: the traders then cancel their open orders, so that the summary
+    is final and nothing of theirs stays in the book. Equal seeds draw equal orders; None is a new
+    seed each time. `rate` is greater than 0. Raises `ConnectionFailed` and `UnexpectedReply`, after
+    the summary if trading had begun.
+    """
+    with ExitStack() as connections:
+        sessions: list[Session] = []
+        for place in range(1, number + 1):
+            reader, writer = await open_connection(host, port)
+            connections.callback(writer.close)
+            trader = Trader(_generator(seed, place), symbol)
+            sessions.append(Session(f"trader {place}", trader, reader, writer, lost(host, port)))
+        failure = await _trade(sessions, rate)
+    print(_report([session.trader for session in sessions]), flush=True)
+    if failure:
+        raise failure
+
+
+def _generator(seed: int | None, place: int) -> Random:
+    """Each trader's own source of chance, so that how they take turns changes nothing."""
+    return Random() if seed is None else Random(f"{seed}/{place}")
+
+
+async def _trade(sessions: list[Session], rate: float) -> Exception | None:
+    """Trade until a signal, then leave. Returns what ended it, None if it was the signal."""
+    failure: Exception | None = None
+    try:
+        with _stop_signal() as stop:
+            async with asyncio.TaskGroup() as group:
+                listening = [group.create_task(session.listen()) for session in sessions]
+                trading = [group.create_task(session.trade(rate)) for session in sessions]
+                await stop.wait()
+                for task in trading:
+                    task.cancel()
+                await _leave(sessions)
+                for task in listening:
+                    task.cancel()
+    except* (WoodError, OSError) as failures:
+        failure = failures.exceptions[0]
+    return failure
+
+
+async def _leave(sessions: list[Session]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await asyncio.gather(*(session.leave() for session in sessions))
+
+
+@contextmanager
+def _stop_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGINT or SIGTERM sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal in (SIGINT, SIGTERM):
+        loop.add_signal_handler(signal, stop.set)
+    try:
+        yield stop
+    finally:
+        for signal in (SIGINT, SIGTERM):
+            loop.remove_signal_handler(signal)
+
+
+def _report(traders: list[Trader]) -> str:
+    text = "\n" + summary([trader.tally for trader in traders])
+    if left := sum(len(trader.open_orders) for trader in traders):
+        text += f"\n\n{left} orders were still open: what became of them is not counted."
+    return text
