@@ -30,20 +30,16 @@ class PrivateConnection(Connection):
         """The encoder that the client understands; JSON until its first byte says otherwise."""
         self._router = router
         self._submit = submit
-        self._output_limit = output_limit
-        self._out: list[bytes] = []
+        self.output_limit = output_limit
+        self.out: list[bytes] = []
+        """What `flush` will send."""
         self._answer_due = False
 
-    def put(self, line: bytes) -> bool:
-        """Add to what `flush` sends; True if it is the first since."""
-        self._out.append(line)
-        return len(self._out) == 1
-
     def flush(self) -> None:
-        """Send what was put, in one write; close a client that lets too much pile up."""
-        self.write(b"".join(self._out))
-        self._out.clear()
-        if Pause.OUTPUT in self.pauses and self.unsent() > self._output_limit:
+        """Send what is in `out`, in one write; close a client that lets too much pile up."""
+        self.write(b"".join(self.out))
+        self.out.clear()
+        if Pause.OUTPUT in self.pauses and self.unsent() > self.output_limit:
             self.abort("too slow: its reports pile up unread")
 
     def answered(self) -> None:

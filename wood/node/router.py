@@ -8,6 +8,7 @@ from wood.model.events import (
     CommandRefused,
     Event,
     InstrumentsListed,
+    LevelChanged,
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
@@ -71,7 +72,7 @@ class Router:
                 for connection in self._by_participant.get(event.participant, ()):
                     line = connection.reports.canceled(event.symbol, event.order_id)
                     self._put(connection, line)
-            else:
+            elif type(event) is not LevelChanged:
                 self._other(event, answered, closed)
         for connection in self._touched:
             connection.flush()
@@ -82,8 +83,10 @@ class Router:
             connection.finish("all is answered")
 
     def _put(self, connection: "PrivateConnection", line: bytes) -> None:
-        if connection.put(line):
+        out = connection.out
+        if not out:
             self._touched.append(connection)
+        out.append(line)
 
     def _fills(self, event: Trade) -> None:
         """The resting order's report comes before the incoming one's."""

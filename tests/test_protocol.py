@@ -1,0 +1,81 @@
+"""The dialogues of docs/protocol.md, played against a real server over real sockets."""
+
+import json
+import re
+from collections.abc import Callable
+
+import msgpack
+import pytest
+
+from tests.support import ROOT, Peer, Server
+from wood.model.errors import ErrorCode
+
+PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+DIALOGUES = re.findall(r"^```dialogue\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+TIME = re.compile(rb'"time":[0-9]+\.[0-9]{6}')
+END = {"message": "no such message"}
+
+
+class Dialogue:
+    """Plays the lines of one dialogue; each client connects when it is first named."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.peers: dict[str, Peer] = {}
+
+    def play(self, line: str) -> None:
+        match = re.fullmatch(r"([\w-]+)([<>]) (.*)", line)
+        assert match, line
+        name, arrow, text = match.groups()
+        if arrow == ">":
+            self.say(name, text)
+        elif name.startswith("packed"):
+            assert self.peer(name).packed(1) == [json.loads(text)], line
+        else:
+            told = TIME.sub(b'"time":T', self.peer(name).line())
+            assert told.decode() == TIME.sub(b'"time":T', text.encode()).decode(), line
+
+    def peer(self, name: str) -> Peer:
+        if name not in self.peers:
+            public = name.startswith("public")
+            self.peers[name] = self.server.watcher() if public else self.server.trader()
+        return self.peers[name]
+
+    def say(self, name: str, text: str) -> None:
+        if name.startswith("packed"):
+            self.peer(name).send(msgpack.packb(json.loads(text)))
+        else:
+            self.peer(name).send(text.encode() + b"\n")
+
+    def finish(self) -> None:
+        """Nobody was told anything more: the next answer is that to one more question."""
+        for name, peer in self.peers.items():
+            self.say(name, json.dumps(END))
+            answer = peer.packed(1)[0] if name.startswith("packed") else peer.message()
+            assert answer["error"].startswith("message is not known here"), f"{name}: {answer}"
+            peer.socket.close()
+
+
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda text: re.sub(r"\W+", " ", text[:50]))
+def test_dialogue(dialogue: str, start_server: Callable[..., Server]) -> None:
+    server = start_server("--instrument", "WOOD", "--instrument", "PEAR:0.5:10")
+    play = Dialogue(server)
+    for line in dialogue.splitlines():
+        play.play(line)
+    play.finish()
+
+
+def test_the_page_shows_every_message() -> None:
+    """Each word that a client can say or be told stands in some example."""
+    said = "\n".join(DIALOGUES)
+    for word in (
+        *("createOrder", "marketOrder", "cancelOrder", "amendOrder", "cancelAll", "orders"),
+        *("instruments", "subscribe", "NEW", "FILL", "CANCELED", "AMENDED", "executionReport"),
+        *("orderbook", "trade", "subscribed", "snapshot", "timeInForce", "postOnly", "encoding"),
+    ):
+        assert f'"{word}"' in said, word
+
+
+def test_every_code_is_explained() -> None:
+    table = PAGE.split("### Errors")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \| [^|`]", table, re.MULTILINE) == list(ErrorCode)
