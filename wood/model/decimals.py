@@ -36,7 +36,7 @@ def parse_decimal(text: str, name: str) -> tuple[int, int]:
     exponent += len(digits) - len(significant)
     if sign or exponent < -MAX_MAGNITUDE - MAX_LENGTH:
         # Its size no longer matters to anybody: below zero, or off every tick there can be.
-        exponent = max(min(exponent, 0), -MAX_MAGNITUDE - MAX_LENGTH)
+        exponent = max(min(exponent, MAX_MAGNITUDE), -MAX_MAGNITUDE - MAX_LENGTH)
     coefficient = int(significant)
     return (-coefficient if sign else coefficient), exponent
 

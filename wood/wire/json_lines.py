@@ -76,8 +76,7 @@ class JsonLines(Generic[M]):
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 pass
             else:
-                # A line end inside an object is white space to JSON, but not to this protocol.
-                if len(messages) == lines.count(b"\n"):
+                if len(messages) == _object_lines(lines):
                     return messages  # type: ignore[return-value]
         return self._read_each(lines)
 
@@ -119,6 +118,16 @@ class JsonLines(Generic[M]):
             return checks.read(fields, self._readers)  # type: ignore[return-value]
         except Refusal as refusal:
             return checks.unreadable(refusal, fields)
+
+
+def _object_lines(lines: bytes) -> int:
+    """How many lines there are, if each one begins and ends as an object does; otherwise -1.
+
+    To JSON a line end is white space, to this protocol a border. Where every line end stands
+    between a brace that closes and one that opens, it is not inside an object either.
+    """
+    count = lines.count(b"\n")
+    return count if lines.count(b"}\n{") == count - 1 else -1
 
 
 _object = msgspec.json.Decoder(dict[str, Raw])

@@ -81,7 +81,7 @@ class _Pairs(list[tuple[object, object]]):
 def _read(frame: bytes) -> Private | Unreadable:
     try:
         # Strings stay bytes here, so that one that is not UTF-8 spoils its own message only.
-        pairs = msgpack.unpackb(frame, raw=True, object_pairs_hook=_Pairs)
+        pairs = msgpack.unpackb(frame, raw=True, strict_map_key=False, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
         return Unreadable(ErrorCode.INVALID, "the message cannot be read")
     if not isinstance(pairs, _Pairs):
