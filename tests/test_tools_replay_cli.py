@@ -1,35 +1,35 @@
 """`wood replay` as a person runs it."""
 
-import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT, Server, clean_environment, run_wood
+from wood.tools.replay.lobster import BookRow, read_book
+
 FLOW = "examples/flow-messages.csv"
 FLOW_BOOK = "examples/flow-orderbook.csv"
 AAPL = "../shared/data/aapl-2012-06-21-messages.csv"
 AAPL_BOOK = "../shared/data/aapl-2012-06-21-orderbook.csv"
 
 
-class Server(Protocol):
-    """As much as is needed here of what the fixture `server` gives."""
+def replay(*arguments: object, **environment: str) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a replay."""
+    ended = run_wood("replay", *map(str, arguments), **environment)
+    return ended.returncode, ended.stdout, ended.stderr
 
-    host: str
-    private: int
 
-
-def start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
+def begin(*arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "wood", "replay", *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -37,14 +37,19 @@ def start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
 
 
 def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """(exit code, standard output, standard error) of the process once it has ended."""
     with process:
-        output, errors = process.communicate()
+        output, errors = process.communicate(timeout=20)
     return process.returncode, output, errors
 
 
-def replay(*arguments: object, **environment: str) -> tuple[int, str, str]:
-    return end(start(*arguments, **environment))
+def public_book(server: Server, row: BookRow) -> BookRow:
+    """As many levels as `row` has, from the public port, in the unit of a recording."""
+    with server.watcher() as watcher:
+        lines = watcher.messages(len(row.asks) + len(row.bids))
+    levels = [(line["side"], round(line["price"] * 10_000), line["quantity"]) for line in lines]
+    return BookRow(
+        *([(price, size) for side, price, size in levels if side == s] for s in ("ask", "bid"))
+    )
 
 
 @pytest.fixture
@@ -60,11 +65,35 @@ def port_of(listening: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("book", [[], ["--book", FLOW_BOOK]])
-def test_the_flow_in_the_examples_hits_every_order_named(server: Server, book: list[str]) -> None:
+def test_the_flow_in_the_examples_is_reproduced(server: Server, book: list[str]) -> None:
     code, output, errors = replay(FLOW, *book, "--host", server.host, "-p", server.private)
     executions = sum(line.split(",")[1] == "4" for line in (ROOT / FLOW).read_text().splitlines())
     assert f"executions {executions}, of which {executions} hit the order named\n" in output
     assert "messages refused 0\n" in output
+    assert (code, errors) == (0, "")
+    *_, last = read_book(ROOT / FLOW_BOOK)
+    assert public_book(server, last) == last
+
+
+def test_it_trades_in_the_instrument_asked_for(start_server: Callable[..., Server]) -> None:
+    server = start_server("--instrument", "CASH:1:1", "--instrument", "FLOW:0.01:1")
+    code, output, errors = replay(FLOW, "--symbol", "FLOW", "--port", server.private)
+    assert "messages refused 0\n" in output
+    assert (code, errors) == (0, "")
+
+
+def test_it_keeps_the_pace_asked_for(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "day.csv"
+    path.write_text("34200.0,1,5,10,5853300,1\n34204,3,5,10,5853300,1\n")
+    _, output, _ = replay(path, "--port", server.private, "--speed", 10)
+    match = re.match(r"2 messages sent in ([0-9.]+) s", output)
+    assert match
+    assert 0.4 <= float(match[1]) < 4
+
+
+def test_refusals_are_reported_by_code(server: Server) -> None:
+    code, output, errors = replay(FLOW, "--symbol", "NONE", "--port", server.private)
+    assert "orders accepted 0, messages refused 476 (476 unknown_symbol)\n" in output
     assert (code, errors) == (0, "")
 
 
@@ -76,13 +105,14 @@ def test_the_recorded_morning_of_aapl_hits_94_orders_named(server: Server) -> No
     code, output, errors = replay(
         AAPL, "--book", AAPL_BOOK, "--host", server.host, "--port", server.private
     )
+    assert re.search(r"seeded order +19\n", output)
     assert "executions 98, of which 94 hit the order named\n" in output
     assert "messages refused 0\n" in output
     assert (code, errors) == (0, "")
 
 
 def test_interrupted_it_says_what_it_did_so_far(listener: socket.socket) -> None:
-    process = start(FLOW, "-p", port_of(listener))
+    process = begin(FLOW, "-p", port_of(listener))
     connection, _ = listener.accept()
     with connection:
         assert connection.recv(1)
@@ -93,7 +123,7 @@ def test_interrupted_it_says_what_it_did_so_far(listener: socket.socket) -> None
 
 
 def test_a_server_that_goes_away_is_one_line(listener: socket.socket) -> None:
-    process = start(FLOW, "-p", port_of(listener))
+    process = begin(FLOW, "-p", port_of(listener))
     connection, _ = listener.accept()
     with connection:
         assert connection.recv(1)
@@ -122,8 +152,8 @@ def test_a_malformed_file_is_one_line_before_anything_is_sent(
 def test_a_wrong_argument_is_explained(arguments: list[str]) -> None:
     code, output, errors = replay(*arguments)
     assert (code, output) == (2, "")
-    assert "Usage: wood replay" in errors
-    assert "Traceback" not in errors
+    assert errors.startswith("wood: ")
+    assert errors.count("\n") == 1
 
 
 def test_options_may_stand_in_the_environment() -> None:

@@ -58,12 +58,14 @@ def run(
     gone = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            await server(reader, writer)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        gone.set()
+        try:
+            with suppress(ConnectionError):
+                await server(reader, writer)
+                writer.close()
+                await writer.wait_closed()
+        finally:
+            writer.close()
+            gone.set()
 
     async def play() -> None:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:

@@ -271,6 +271,14 @@ def test_trades_of_others_with_resting_orders_are_counted_one_by_one(replayed: R
     assert replayed.tally.value == 10 * (100 * 3 + 99 + 101 * 2)
 
 
+def test_others_may_trade_with_two_resting_orders_of_one_level(replayed: Replayed) -> None:
+    replayed.rest(5)
+    replayed.rest(6)
+    replayed.fill(5, 100)
+    replayed.fill(6, 100)
+    assert replayed.tally.trades == 2
+
+
 def test_values_are_exact(replayed: Replayed) -> None:
     replayed.rest(5, 3, 1001)
     replayed.fill(5, 1, "0.1001")

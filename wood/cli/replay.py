@@ -14,6 +14,7 @@ from wood.tools.replay.translate import Translator
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells have it."""
 
+_PORT = click.IntRange(1, 65535)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -35,7 +36,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--symbol", show_envvar=True, help="Trade this instrument, not the default one.")
 @click.option("--host", default="127.0.0.1", show_envvar=True, help="The server's host.")
-@click.option("--port", "-p", default=7001, show_envvar=True, help="The server's private port.")
+@click.option(
+    "--port", "-p", type=_PORT, default=7001, show_envvar=True, help="The server's private port."
+)
 def replay(
     file: Path, book: Path | None, speed: float | None, symbol: str | None, host: str, port: int
 ) -> None:

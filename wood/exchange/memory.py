@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from wood.book.book import MAX_OPEN_ORDERS, Book, OpenOrders
 from wood.exchange.exchange import Exchange
-from wood.exchange.journal import Journal
+from wood.exchange.journal import KEPT, Journal
 from wood.model.commands import (
     CancelAll,
     CloseSession,
@@ -55,12 +55,13 @@ class MemoryExchange(Exchange):
         instruments: Instruments,
         max_open_orders: int = MAX_OPEN_ORDERS,
         max_queue: int = MAX_QUEUE,
+        kept: int = KEPT,
         clock: Callable[[], int] = microseconds,
     ) -> None:
         super().__init__(instruments)
         open_orders = OpenOrders(max_open_orders)
         self.books = {symbol: Book(symbol, open_orders) for symbol in instruments}
-        self.journal = Journal()
+        self.journal = Journal(kept)
         self._clock = clock
         self._time = clock()
         # A new process is a new history; its start tells it from the one before.

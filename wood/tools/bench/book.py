@@ -5,6 +5,7 @@ from time import perf_counter
 from msgspec import Struct
 
 from wood.book.book import Book
+from wood.model.commands import NewOrder
 from wood.model.events import Event, Trade
 from wood.tools.bench.conditions import Conditions, conditions
 from wood.tools.bench.flow import SYMBOL, Flow, Request
@@ -66,5 +67,5 @@ def _fills_per_order(requests: list[Request]) -> float:
     for request in requests:
         book.execute(request, 0, events)
     trades = sum(type(event) is Trade for event in events)
-    orders = sum(hasattr(request, "side") for request in requests)
+    orders = sum(type(request) is NewOrder for request in requests)
     return round(2 * trades / orders, 4)

@@ -1,8 +1,9 @@
 """A server that only parses and acknowledges: `python -m wood.tools.bench.ceiling --port 7009`.
 
-The denominator of a benchmark. It decodes each line into a typed object with exactly the fields of
-its message and answers `NEW` or `CANCELED`, with one write for all that a read brought; it keeps no
-book and checks nothing. It is as fast as this can be made, on purpose.
+The denominator of a benchmark: as fast as this can be made, on purpose. One write answers all that
+a read brought; there is no book and no check. Each line is decoded by itself into an object with
+exactly the fields of its message, the way in which the figures that this one is compared with were
+taken. (All lines of a read in one call of the decoder would be 1.7 times as fast again.)
 """
 
 import asyncio
@@ -57,7 +58,7 @@ def acknowledge(lines: bytes) -> bytes:
     return b"".join(
         [
             (_NEW if type(request) is _CreateOrder else _CANCELED) % request.orderId
-            for request in _DECODER.decode_lines(lines)
+            for request in map(_DECODER.decode, lines[:-1].split(b"\n"))
         ]
     )
 

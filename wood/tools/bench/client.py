@@ -62,11 +62,13 @@ class Connection(asyncio.Protocol):
         """Fill the window with the first requests of `load`; the answers draw the rest after."""
         if self._is_lost:
             round_.fail(self._lost)
+            return
         self._load, self._sent, self._round = load, 0, round_
         self._send(self._in_flight, perf_counter())
 
     def close(self) -> None:
         """Close the connection; what is not answered yet never will be."""
+        self._round = None
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:

@@ -79,10 +79,6 @@ class Flow:
             requests.append(request)
         return requests
 
-    def open_orders(self) -> int:
-        """How many orders rest in the flow's own book."""
-        return sum(map(len, self._book.orders.values()))
-
     def cancel_rest(self) -> list[Request]:
         """Requests that cancel all that rests, so that a run leaves nothing behind."""
         requests: list[Request] = [

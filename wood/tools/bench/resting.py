@@ -35,20 +35,21 @@ CHUNK = 10_000
 """Commands that are made ahead of the clock at a time, so that making them is not measured."""
 
 CHUNKS = 10
-"""Chunks of the mix of which the median counts."""
+"""Chunks of the mix of which the median counts, in the small book and in the full one."""
 
 
 class Resting(Struct, frozen=True, kw_only=True):
     """What a book with `orders` resting showed.
 
     The mix is one part each of new orders deep in the book, cancels of random ones there, new
-    orders at the best price, and orders that trade with the oldest there. `growth` is its cost at
-    `orders` to that at `FEW`. `longest_pause_ms` is the longest that any one command took, in the
-    filling and in the mix, with the collections that came in between; `full_collection_ms` is what
-    a full garbage collection over the book would take.
+    orders at the best price, and orders that trade with the oldest there; `growth` is what it costs
+    at `orders` to what it costs at `few_orders`. `longest_pause_ms` is the longest that any one
+    command took, in the filling and in the mix, with the collections that came in between;
+    `full_collection_ms` is what a full garbage collection over the book takes.
     """
 
     orders: int
+    few_orders: int
     memory_mb: float
     bytes_per_order: int
     few_us_per_command: float
@@ -59,56 +60,57 @@ class Resting(Struct, frozen=True, kw_only=True):
 
 
 def measure_resting(orders: int, seed: int) -> Resting:
-    """Fill a book with `orders` and measure; takes some 10 us for each."""
-    few, _ = _Crowd(FEW, seed).mix()
+    """Fill a book with `orders`, at least `FEW`, and measure; takes some 5 us for each."""
+    few = Crowd(FEW, seed)
+    # As the server does at its start: what was there before the orders is not looked at again.
     gc.collect()
+    gc.freeze()
     before = _resident_bytes()
-    crowd = _Crowd(orders, seed)
+    full = Crowd(orders, seed)
     memory = _resident_bytes() - before
-    full, pause = crowd.mix()
+    # In turns, so that a machine that slows down wrongs both.
+    pairs = [(few.mix(), full.mix()) for _ in range(CHUNKS)]
     began = perf_counter()
     gc.collect()
     collection = perf_counter() - began
     return Resting(
         orders=orders,
+        few_orders=FEW,
         memory_mb=round(memory / 1e6, 1),
         bytes_per_order=round(memory / orders),
-        few_us_per_command=round(few * 1e6, 3),
-        full_us_per_command=round(full * 1e6, 3),
-        growth=round(full / few, 3),
-        longest_pause_ms=round(max(pause, crowd.fill_pause) * 1000, 3),
+        few_us_per_command=round(median(small for small, _ in pairs) * 1e6, 3),
+        full_us_per_command=round(median(large for _, large in pairs) * 1e6, 3),
+        growth=round(median(large / small for small, large in pairs), 3),
+        longest_pause_ms=round(full.longest * 1000, 3),
         full_collection_ms=round(collection * 1000, 3),
     )
 
 
-class _Crowd:
-    """A book full of orders of many participants, and commands that leave their number as it is."""
+class Crowd:
+    """A book of more than `AT_TOUCH` orders by many participants; commands that keep it full."""
 
     def __init__(self, orders: int, seed: int) -> None:
         self._random = Random(seed)
         self._participants = [f"bench-{n}" for n in range(1 + orders // PER_PARTICIPANT)]
         self._levels = max(1, orders // PER_LEVEL // 2)  # on each side
         self._touch = self._levels + 1
-        self._book = Book(SYMBOL)
+        self.book = Book(SYMBOL)
         self._deep = array("Q")
+        self._mixed = self._mixing()
+        self.longest = 0.0
+        """Seconds of the command that took longest so far."""
         filling = self._filling(orders)
-        self.fill_pause = max(pause for _, pause in self._timed(filling))
+        while chunk := list(islice(filling, CHUNK)):
+            self._execute(chunk)
 
-    def mix(self) -> tuple[float, float]:
-        """(typical seconds for a command, longest seconds for one)."""
-        timed = list(islice(self._timed(self._mixing()), CHUNKS))
-        return median(seconds for seconds, _ in timed), max(pause for _, pause in timed)
-
-    def _timed(self, commands: Iterator[Request]) -> Iterator[tuple[float, float]]:
-        """Execute commands; for each chunk yield seconds per command and the longest."""
-        while chunk := list(islice(commands, CHUNK)):
-            yield _time(self._book, chunk)
+    def mix(self) -> float:
+        """Execute a chunk of the mix; return the mean seconds of a command."""
+        return self._execute(list(islice(self._mixed, CHUNK)))
 
     def _filling(self, orders: int) -> Iterator[Request]:
-        touch = min(AT_TOUCH, orders)
-        for _ in range(touch):
+        for _ in range(AT_TOUCH):
             yield self._order(BUY, self._touch)
-        for _ in range(orders - touch):
+        for _ in range(orders - AT_TOUCH):
             order = self._deep_order()
             self._deep.append(order.order_id)
             yield order
@@ -123,6 +125,11 @@ class _Crowd:
             yield order
             yield self._order(BUY, self._touch)
             yield self._order(SELL, self._touch)
+
+    def _execute(self, commands: list[Request]) -> float:
+        mean, longest = _time(self.book, commands)
+        self.longest = max(self.longest, longest)
+        return mean
 
     def _deep_order(self) -> NewOrder:
         """An order away from the best price: no trade reaches it."""

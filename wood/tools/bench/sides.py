@@ -43,7 +43,7 @@ async def _target(settings: Settings) -> AsyncIterator[Server]:
         host, port, public = settings.host, settings.port, settings.public
         if settings.serve:
             host, (port, public) = HOST, free_ports(2)
-            arguments = ("-s", "--private", str(port), "--public", str(public))
+            arguments = ("-s", "--host", host, "--private", str(port), "--public", str(public))
             await stack.enter_async_context(running("wood", *arguments, ports=(port, public)))
         server = Server(host, port, settings.timeout)
         stack.callback(server.close)

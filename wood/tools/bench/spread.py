@@ -14,11 +14,11 @@ class Spread(Struct, frozen=True):
     max: float
 
     def text(self, form: str) -> str:
-        """Such as `101,000 (98,000 .. 103,000)`; `form` is a format specification."""
+        """Such as `101,000 (98,000..103,000)`; `form` is a format specification."""
         text = format(self.median, form)
         if self.min == self.max:
             return text
-        return f"{text} ({self.min:{form}} .. {self.max:{form}})"
+        return f"{text} ({self.min:{form}}..{self.max:{form}})"
 
 
 def spread(values: Iterable[float], digits: int) -> Spread:

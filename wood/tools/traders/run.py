@@ -86,5 +86,5 @@ def _stop_signal() -> Iterator[asyncio.Event]:
 def _report(traders: list[Trader]) -> str:
     text = "\n" + summary([trader.tally for trader in traders])
     if left := sum(len(trader.open_orders) for trader in traders):
-        text += f"\n\n{left} orders were still open: what became of them is not counted."
+        text += f"\n\norders still open, so that the summary is not final: {left}"
     return text

@@ -11,6 +11,9 @@ from wood.tools.watch.numbers import prices, quantity
 
 BID, ASK, FAINT = "green", "red", "dim"
 
+SEPARATORS = 8
+"""Columns of a line that are neither numbers nor bars: spaces and the rules beside the price."""
+
 MIN_BAR = 3
 """Columns below which a bar says nothing and is left out."""
 
@@ -61,7 +64,7 @@ def ladder(book: Book, levels: int, width: int) -> Text:
 def _fit(rows: Iterable[_Row], width: int) -> _Columns:
     price = max([5, *(len(row.price) for row in rows)])
     total = max([5, *(len(row.total) for row in rows)])
-    bar = (width - price - 2 * total - len(" ░  ░ ") - 2) // 2
+    bar = (width - price - 2 * total - SEPARATORS) // 2
     largest = max((row.amount for row in rows), default=Decimal(1))
     return _Columns(price, total, bar if bar >= MIN_BAR else 0, largest)
 

@@ -59,7 +59,7 @@ async def _follow(
 
 def _open_display(stack: ExitStack, screen: Screen) -> Display:
     console = Console()
-    if not console.file.isatty() or console.is_dumb_terminal:
+    if not (console.is_terminal and console.file.isatty()) or console.is_dumb_terminal:
         return PlainLines()
     display = stack.enter_context(LiveScreen(console, screen))
     loop = asyncio.get_running_loop()

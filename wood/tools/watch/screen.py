@@ -10,13 +10,21 @@ from rich.table import Table
 from rich.text import Text
 
 from wood.tools.watch.ladder import ladder
-from wood.tools.watch.market import Market
+from wood.tools.watch.market import Market, TapeLine
 from wood.tools.watch.numbers import quantity
 from wood.tools.watch.tape import ARROWS, tape
 
 HEADER_LINES = 3
-BORDER_LINES, BORDER_COLUMNS = 2, 4
-TAPE_COLUMNS = 34
+BORDER_COLUMNS = 4
+LADDER_EXTRA = 4
+"""Lines that are not levels: borders, heading and spread."""
+
+TAPE_EXTRA = 3
+"""Lines that are not trades: borders and heading."""
+
+LEAST_TAPE, MOST_TAPE = 34, 50
+"""Columns of a tape that stands beside the ladder."""
+
 SIDE_BY_SIDE = 70
 """Columns from which ladder and tape stand beside each other; in fewer the tape is below."""
 
@@ -35,49 +43,56 @@ class Screen:
         layout = Layout()
         layout.split_column(
             Layout(self._header(market), size=HEADER_LINES),
-            self._body(market, width, height - HEADER_LINES),
+            *self._body(market, width, height - HEADER_LINES),
+            Layout(Text(" ")),  # takes the lines that are left over
         )
         return layout
 
-    def _body(self, market: Market, width: int, height: int) -> Layout:
-        body = Layout()
+    def _body(self, market: Market, width: int, height: int) -> list[Layout]:
+        """Ladder and tape, no higher than what they can show."""
+        ladder_height = min(height, 2 * self.levels + LADDER_EXTRA)
+        tape_height = min(height, self.trades + TAPE_EXTRA)
         if width >= SIDE_BY_SIDE:
-            tape_width = max(TAPE_COLUMNS, width * 2 // 5)
+            height = max(ladder_height, tape_height)
+            tape_width = min(max(LEAST_TAPE, width * 2 // 5), MOST_TAPE)
+            body = Layout(size=height)
             body.split_row(
                 Layout(self._ladder(market, width - tape_width, height)),
                 Layout(self._tape(market, height), size=tape_width),
             )
-        else:
-            tape_height = height * 2 // 5
-            body.split_column(
-                Layout(self._ladder(market, width, height - tape_height)),
-                Layout(self._tape(market, tape_height), size=tape_height),
-            )
-        return body
+            return [body]
+        tape_height = min(tape_height, max(height - ladder_height, height * 2 // 5))
+        ladder_height = min(ladder_height, height - tape_height)
+        return [
+            Layout(self._ladder(market, width, ladder_height), size=ladder_height),
+            Layout(self._tape(market, tape_height), size=tape_height),
+        ]
 
     def _header(self, market: Market) -> Panel:
         row = Table.grid(expand=True)
-        row.add_column(no_wrap=True)
-        row.add_column(justify="right", no_wrap=True)
-        symbol = self.symbol or "default instrument"
-        row.add_row(Text.assemble((symbol, "bold"), f" at {self.address}"), _figures(market))
-        return Panel(row, title="wood watch", subtitle="Ctrl-C ends", border_style="dim")
+        for justify in ("left", "center", "right"):
+            row.add_column(justify=justify, no_wrap=True)
+        row.add_row(
+            _last(market.last), f"volume {quantity(market.volume)}", f"{market.trades:,} trades"
+        )
+        # A Text, since a string would be read as markup.
+        name = self.symbol or "default instrument"
+        title = Text(f"{name} at {self.address}", style="not dim bold")
+        return Panel(row, title=title, subtitle="Ctrl-C ends", border_style="dim")
 
     def _ladder(self, market: Market, width: int, height: int) -> Panel:
-        # Two lines are not levels: the heading and the spread.
-        fitting = max(1, (height - BORDER_LINES - 2) // 2)
+        fitting = max(1, (height - LADDER_EXTRA) // 2)
         text = ladder(market.book, min(self.levels, fitting), width - BORDER_COLUMNS)
         return Panel(text, title="order book", border_style="dim")
 
     def _tape(self, market: Market, height: int) -> Panel:
-        fitting = max(1, height - BORDER_LINES - 1)
+        fitting = max(1, height - TAPE_EXTRA)
         lines = list(islice(market.tape, min(self.trades, fitting)))
         return Panel(tape(lines), title="trades", border_style="dim")
 
 
-def _figures(market: Market) -> Text:
-    text = Text.assemble(f"{market.trades:,} trades  volume {quantity(market.volume)}  last ")
-    if market.last is None:
-        return text.append("none")
-    arrow, style = ARROWS[market.last.move]
-    return text.append(f"{market.last.price:f} {arrow}", style=f"bold {style}")
+def _last(line: TapeLine | None) -> Text:
+    if line is None:
+        return Text("no trades yet", style="dim")
+    arrow, style = ARROWS[line.move]
+    return Text.assemble("last ", (f"{line.price:f} {arrow}", f"bold {style}"))
