@@ -1,6 +1,7 @@
 """What the tests of every engine share."""
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -58,4 +59,8 @@ def with_loop(test: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(30):
             await test()
 
-    uvloop.run(main())
+    with warnings.catch_warnings():
+        # When a test fails, its open sockets warn as the loop is closed; as an error that would
+        # make uvloop try again for ever, and hide what failed.
+        warnings.simplefilter("ignore", ResourceWarning)
+        uvloop.run(main())

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,13 @@ class Peer:
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
-        self.socket.connect((host, port))
-        self._data = b""
+        try:
+            self.socket.connect((host, port))
+        except OSError:
+            self.socket.close()
+            raise
+        self._lines: deque[bytes] = deque()
+        self._data = b""  # of the line that has no end yet
         self._unpacker = msgpack.Unpacker()
 
     def __enter__(self) -> "Peer":
@@ -53,14 +59,14 @@ class Peer:
 
     def line(self) -> bytes:
         """The next line, without its end; empty when the server has closed."""
-        while b"\n" not in self._data:
+        while not self._lines:
             data = self.socket.recv(65536)
             if not data:
                 assert not self._data, f"half a line: {self._data!r}"
                 return b""
-            self._data += data
-        line, self._data = self._data.split(b"\n", 1)
-        return line
+            *lines, self._data = (self._data + data).split(b"\n")
+            self._lines.extend(lines)
+        return self._lines.popleft()
 
     def lines(self, count: int) -> list[bytes]:
         """The next `count` lines."""
@@ -98,12 +104,14 @@ class Peer:
         """Everything until the server closes."""
         while data := self.socket.recv(65536):
             self._data += data
-        data, self._data = self._data, b""
-        return data
+        lines = [*self._lines, self._data]
+        self._lines.clear()
+        self._data = b""
+        return b"\n".join(lines)
 
     def silent(self) -> bool:
         """Whether nothing has arrived yet. Only after an answer that would have come later."""
-        return not self._data and not select.select([self.socket], [], [], 0)[0]
+        return not self._lines and not self._data and not select.select([self.socket], [], [], 0)[0]
 
 
 class Server:

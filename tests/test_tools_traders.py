@@ -172,6 +172,12 @@ def test_only_own_resting_orders_are_cancelled_and_once() -> None:
     assert resting == set(trader.open_orders)
 
 
+def test_no_order_is_cancelled_again_before_the_answer() -> None:
+    said = play(Trader(Random(8)), 2_000, lambda r: () if isinstance(r, CancelOrder) else accept(r))
+    cancels = [request.order_id for request in said if isinstance(request, CancelOrder)]
+    assert len(cancels) == len(set(cancels)) == MAX_OPEN
+
+
 def test_the_symbol_is_on_every_message() -> None:
     assert all(r.symbol == "TEA" for r in play(Trader(Random(1), "TEA"), 200, accept) if r)
 

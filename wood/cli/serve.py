@@ -1,9 +1,8 @@
 """`wood -s`: one process that is the whole exchange."""
 
-import asyncio
 import gc
 import logging
-import signal
+from signal import SIG_BLOCK, pthread_sigmask
 
 import uvloop
 
@@ -13,6 +12,7 @@ from wood.model.instruments import Instruments
 from wood.node.descriptors import raise_limit
 from wood.node.node import Node
 from wood.node.settings import Settings
+from wood.tools.signals import SIGNALS, stop_signal
 
 log = logging.getLogger("wood")
 
@@ -39,16 +39,15 @@ def _max_connections(settings: Settings) -> int:
 
 
 async def _serve(node: Node) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await node.start()
-    _spare_the_collector()
-    await stop.wait()
-    log.info("stopping: no new connections; what was read is answered")
-    await node.stop()
-    log.info("stopped")
+    with stop_signal() as stop:
+        await node.start()
+        _spare_the_collector()
+        await stop.wait()
+        log.info("stopping: no new connections; what was read is answered")
+        await node.stop()
+        log.info("stopped")
+        # A signal that comes now, while the interpreter ends, must not make a failure of success.
+        pthread_sigmask(SIG_BLOCK, SIGNALS)
 
 
 def _spare_the_collector() -> None:

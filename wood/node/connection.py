@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._admitted = False
         self._pauses: set[Pause] = set()
+        self._early = b""  # what arrived although reading is paused
         self._eof = False
         self._reason = "closed by the client"
         self._linger: asyncio.TimerHandle | None = None
@@ -99,6 +100,9 @@ class Connection(asyncio.Protocol):
     def resume(self, reason: Pause) -> None:
         """A reason to pause is gone."""
         self._pauses.discard(reason)
+        if not self._pauses and self._early:
+            data, self._early = self._early, b""
+            self.data_received(data)
         if not self._pauses and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -145,7 +149,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what arrived, unless nobody listens any more."""
-        if not self.finishing:
+        if self._pauses and not self.finishing:
+            # uvloop begins to read after connection_made, whatever was said there.
+            self._transport.pause_reading()
+            self._early += data
+        elif not self.finishing:
             self.received(data)
 
     def eof_received(self) -> bool:

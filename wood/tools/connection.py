@@ -1,6 +1,7 @@
 """Opening a connection to a server, with an error that a person can act on."""
 
 import asyncio
+import os
 
 from wood.model.errors import WoodError
 
@@ -21,7 +22,8 @@ async def open_connection(
 
 def unreachable(host: str, port: int, error: OSError) -> ConnectionFailed:
     """What to tell the person when nobody answers at `host`:`port`."""
-    reason = error.strerror or str(error)
+    # asyncio's own text names the address again, but not what is wrong with it.
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     return ConnectionFailed(
         f"no server at {host}:{port} ({reason}); start one with 'wood -s' or give --host and a port"
     )

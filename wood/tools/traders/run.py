@@ -1,13 +1,12 @@
 """Many random traders against one server, until a signal or until the server goes away."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from random import Random
-from signal import SIGINT, SIGTERM
 
 from wood.model.errors import WoodError
 from wood.tools.connection import lost, open_connection
+from wood.tools.signals import stop_signal
 from wood.tools.traders.session import Session
 from wood.tools.traders.summary import summary
 from wood.tools.traders.trader import Trader
@@ -48,7 +47,7 @@ async def _trade(sessions: list[Session], rate: float) -> Exception | None:
     """Trade until a signal, then leave. Returns what ended it, None if it was the signal."""
     failure: Exception | None = None
     try:
-        with _stop_signal() as stop:
+        with stop_signal() as stop:
             async with asyncio.TaskGroup() as group:
                 listening = [group.create_task(session.listen()) for session in sessions]
                 trading = [group.create_task(session.trade(rate)) for session in sessions]
@@ -67,20 +66,6 @@ async def _leave(sessions: list[Session]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(LEAVE_SECONDS):
             await asyncio.gather(*(session.leave() for session in sessions))
-
-
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGINT or SIGTERM sets."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal in (SIGINT, SIGTERM):
-        loop.add_signal_handler(signal, stop.set)
-    try:
-        yield stop
-    finally:
-        for signal in (SIGINT, SIGTERM):
-            loop.remove_signal_handler(signal)
 
 
 def _report(traders: list[Trader]) -> str:

@@ -1,14 +1,15 @@
 """Following a server's public port until a signal, or until the server goes away."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from signal import SIGINT, SIGTERM, SIGWINCH
+import os
+from contextlib import ExitStack
+from signal import SIGWINCH
 
 from rich.console import Console
 
 from wood.model.errors import WoodError
 from wood.tools.connection import ConnectionFailed, lost, open_connection
+from wood.tools.signals import stop_signal
 from wood.tools.watch.display import Display, LiveScreen, PlainLines
 from wood.tools.watch.feed import Feed
 from wood.tools.watch.screen import Screen
@@ -27,7 +28,7 @@ async def watch(host: str, port: int, symbol: str | None, levels: int, trades: i
     try:
         with ExitStack() as stack:
             stack.callback(writer.close)
-            stop = stack.enter_context(_stop_signal())
+            stop = stack.enter_context(stop_signal())
             display = _open_display(stack, Screen(f"{host}:{port}", symbol, levels, trades))
             feed = Feed(symbol)
             writer.write(feed.request())
@@ -62,21 +63,20 @@ def _open_display(stack: ExitStack, screen: Screen) -> Display:
     if not (console.is_terminal and console.file.isatty()) or console.is_dumb_terminal:
         return PlainLines()
     display = stack.enter_context(LiveScreen(console, screen))
+
+    def fit() -> None:
+        _measure(console)
+        display.redraw()
+
+    fit()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(SIGWINCH, display.redraw)
+    loop.add_signal_handler(SIGWINCH, fit)
     stack.callback(loop.remove_signal_handler, SIGWINCH)
     return display
 
 
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGINT or SIGTERM sets."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal in (SIGINT, SIGTERM):
-        loop.add_signal_handler(signal, stop.set)
-    try:
-        yield stop
-    finally:
-        for signal in (SIGINT, SIGTERM):
-            loop.remove_signal_handler(signal)
+def _measure(console: Console) -> None:
+    """Take the terminal's own size: COLUMNS and LINES, if exported, do not follow a resize."""
+    columns, lines = os.get_terminal_size(console.file.fileno())
+    if columns and lines:  # some terminals do not know; then the console has a default
+        console.size = columns, lines

@@ -1,0 +1,136 @@
+"""A node in front of an engine that is slow: what it reads, and when it stops reading."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from tests.engines import INSTRUMENTS, with_loop
+from wood.exchange.exchange import Exchange
+from wood.exchange.memory import MemoryExchange
+from wood.model.commands import Command
+from wood.model.events import Batch, Snapshot
+from wood.node.connection import KEEPALIVE, Pause
+from wood.node.node import Node
+from wood.node.settings import Settings
+
+LINE = b'{"message":"cancelOrder","orderId":1}\n'
+SETTINGS = Settings(private=0, public=0, drain=0.5)
+
+
+class SlowExchange(Exchange):
+    """Holds commands back until `go`, as an engine does whose Redis is away."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(INSTRUMENTS)
+        self.engine = MemoryExchange(INSTRUMENTS)
+        self.waiting: list[Command] = []
+        self.limit = limit
+        self.going = False
+
+    async def start(self) -> None:
+        for reader in self._readers:
+            self.engine.attach(reader)
+        await self.engine.start()
+
+    def submit(self, commands: Sequence[Command]) -> None:
+        self.waiting += commands
+        if self.going:
+            self.go()
+
+    def go(self) -> None:
+        self.going = True
+        self.engine.submit(self.waiting)
+        self.waiting = []
+        self._room()
+
+    @property
+    def full(self) -> bool:
+        return len(self.waiting) >= self.limit
+
+    async def events(self, after: int) -> list[Batch]:
+        return await self.engine.events(after)
+
+    async def snapshot(self) -> Snapshot:
+        return await self.engine.snapshot()
+
+    async def drain(self) -> None:
+        await self.engine.drain()
+
+    async def close(self) -> None:
+        await self.engine.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn until `condition` holds; the test's own time limit ends it."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def test_reading_stops_while_the_queue_is_full_and_nothing_is_lost() -> None:
+    async def test() -> None:
+        exchange = SlowExchange(limit=5000)
+        node = Node(exchange, SETTINGS, 100)
+        await node.start()
+        streams = [await asyncio.open_connection("127.0.0.1", node.port("private")) for _ in "ab"]
+        (reader, writer), (_, second) = streams
+        count = 300_000
+        writer.write(LINE * count)
+        await until(lambda: exchange.full)
+        [busy, idle] = node.router.connections()
+        await until(lambda: Pause.QUEUE in busy.pauses and Pause.QUEUE in idle.pauses)
+        taken = len(exchange.waiting)
+        assert taken < 5000 + 256 * 1024 // len(LINE) + 1, "one more read at most"
+        late_reader, late = await asyncio.open_connection("127.0.0.1", node.port("private"))
+        await until(lambda: len(node.router) == 3)
+        assert Pause.QUEUE in node.router.connections()[2].pauses
+        second.write(LINE)
+        late.write(LINE)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(exchange.waiting) == taken, "nobody is heard"
+        exchange.go()
+        assert b"not_found" in await late_reader.readline()
+        for _ in range(count):
+            assert b"not_found" in await reader.readline()
+        for stream in (writer, second, late):
+            stream.close()
+            await stream.wait_closed()
+        await node.stop()
+
+    with_loop(test)
+
+
+def test_a_vanished_peer_is_noticed() -> None:
+    async def test() -> None:
+        node = Node(MemoryExchange(INSTRUMENTS), SETTINGS, 100)
+        await node.start()
+        _, writer = await asyncio.open_connection("127.0.0.1", node.port("private"))
+        await until(lambda: len(node.router) == 1)
+        sock = node.router.connections()[0]._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        for name, value in KEEPALIVE.items():
+            assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+        writer.close()
+        await writer.wait_closed()
+        await node.stop()
+
+    with_loop(test)
+
+
+def test_stopping_twice_waits_for_the_first() -> None:
+    async def test() -> None:
+        node = Node(MemoryExchange(INSTRUMENTS), SETTINGS, 100)
+        await node.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port("private"))
+        await until(lambda: len(node.router) == 1)
+        first, second = asyncio.create_task(node.stop()), asyncio.create_task(node.stop())
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        await first
+        await second
+        await node.stop()
+        assert len(node.router) == 0
+
+    with_loop(test)
