@@ -37,12 +37,16 @@ class BasicJson(MarketData):
             symbol: (instrument.price.text, instrument.quantity.text)
             for symbol, instrument in instruments.items()
         }
+        self._time = 0
+        self._seconds = seconds(0)
 
     def trade(self, event: Trade, time: int) -> bytes:
         """A line."""
         prices, quantities = self._texts[event.symbol]
+        if time != self._time:  # all trades of a batch have the same
+            self._time, self._seconds = time, seconds(time)
         return b'{"type":"trade","time":%b,"price":%b,"quantity":%b}\n' % (
-            seconds(time),
+            self._seconds,
             prices[event.price],
             quantities[event.quantity],
         )

@@ -1,0 +1,85 @@
+"""Lines of the public port; the page docs/protocol.md shows the rest."""
+
+import json
+from typing import Any
+
+import msgpack
+import pytest
+
+from tests.engines import INSTRUMENTS
+from wood.model.errors import ErrorCode
+from wood.model.events import Trade
+from wood.model.orders import BUY, SELL
+from wood.wire.market_data import (
+    BasicJson,
+    MarketData,
+    SubscribedJson,
+    SubscribedPacked,
+    error,
+    snapshot_end,
+    subscribed,
+)
+
+TRADE = Trade(7, "PEAR", 41, 3, BUY, "A", 1, 0, "B", 2, 0)
+TIME = 1_461_763_950_458_236
+
+
+def read(data: bytes, encoding: str) -> Any:
+    if encoding == "msgpack":
+        return msgpack.unpackb(data)
+    assert data.endswith(b"\n")
+    return json.loads(data)
+
+
+def test_basic_lines_to_the_byte() -> None:
+    basic = BasicJson(INSTRUMENTS)
+    assert basic.trade(TRADE, TIME) == (
+        b'{"type":"trade","time":1461763950.458236,"price":20.5,"quantity":30}\n'
+    )
+    assert b'"time":2.000000,' in basic.trade(TRADE, 2_000_000), "each batch has its own time"
+    assert basic.level("PEAR", SELL, 41, 0, 9) == (
+        b'{"type":"orderbook","side":"ask","price":20.5,"quantity":0}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "encoding", "price"),
+    [
+        (SubscribedJson(INSTRUMENTS), "json", 20.5),
+        (SubscribedPacked(INSTRUMENTS), "msgpack", "20.5"),
+    ],
+)
+def test_subscribed(encoder: MarketData, encoding: str, price: object) -> None:
+    assert read(encoder.trade(TRADE, TIME), encoding) == {
+        "type": "trade",
+        "time": 1461763950.458236,
+        "price": price,
+        "quantity": 30,
+        "symbol": "PEAR",
+        "seq": 7,
+    }
+    level = read(encoder.level("PEAR", BUY, 41, 3, 9), encoding)
+    assert list(level.items()) == [
+        ("type", "orderbook"),
+        ("side", "bid"),
+        ("price", price),
+        ("quantity", 30),
+        ("symbol", "PEAR"),
+        ("seq", 9),
+    ]
+    assert read(encoder.level("PEAR", SELL, 41, 0, 9), encoding)["quantity"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_replies(encoding: str) -> None:
+    assert read(subscribed(("A", "B"), "msgpack", encoding), encoding) == {
+        "type": "subscribed",
+        "symbols": ["A", "B"],
+        "encoding": "msgpack",
+    }
+    assert read(snapshot_end(5, encoding), encoding) == {"type": "snapshot", "seq": 5}
+    assert read(error(ErrorCode.RATE, 'a "text"', encoding), encoding) == {
+        "type": "error",
+        "error": 'a "text"',
+        "code": "rate",
+    }
