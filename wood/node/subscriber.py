@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHUNK = 500
 """Lines that are encoded at once for one who catches up."""
 
-BURST = 20
+BURST = 10
 """Chunks after which others get their turn."""
 
 
