@@ -249,6 +249,7 @@ def test_while_the_book_is_sent_no_level_is_told_twice_that_did_not_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 10)
+    monkeypatch.setattr(module, "BURST", 100)
     market = Market(bids=100)
     client = Client()
     client.room = 1
