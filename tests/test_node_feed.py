@@ -97,7 +97,7 @@ class Market:
     def totals(self) -> dict[tuple[str, object], int]:
         found: dict[tuple[str, object], int] = {}
         for name, side in (("bid", BUY), ("ask", SELL)):
-            for price, total in self.feed.totals["WOOD", side].behind(None, 10**6):
+            for price, total in self.feed.book.totals["WOOD", side].behind(None, 10**6):
                 found[name, float(price) / 100] = total
         return found
 

@@ -76,13 +76,13 @@ def test_reading_stops_while_the_queue_is_full_and_nothing_is_lost() -> None:
         count = 300_000
         writer.write(LINE * count)
         await until(lambda: exchange.full)
-        [busy, idle] = node.router.connections()
+        [busy, idle] = node.private_connections()
         await until(lambda: Pause.QUEUE in busy.pauses and Pause.QUEUE in idle.pauses)
         taken = len(exchange.waiting)
         assert taken < 5000 + 256 * 1024 // len(LINE) + 1, "one more read at most"
         late_reader, late = await asyncio.open_connection("127.0.0.1", node.port("private"))
-        await until(lambda: len(node.router) == 3)
-        assert Pause.QUEUE in node.router.connections()[2].pauses
+        await until(lambda: len(node.private_connections()) == 3)
+        assert Pause.QUEUE in node.private_connections()[2].pauses
         second.write(LINE)
         late.write(LINE)
         for _ in range(100):
@@ -105,8 +105,8 @@ def test_a_vanished_peer_is_noticed() -> None:
         node = Node(MemoryExchange(INSTRUMENTS), SETTINGS, 100)
         await node.start()
         _, writer = await asyncio.open_connection("127.0.0.1", node.port("private"))
-        await until(lambda: len(node.router) == 1)
-        sock = node.router.connections()[0]._transport.get_extra_info("socket")
+        await until(lambda: len(node.private_connections()) == 1)
+        sock = node.private_connections()[0]._transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         for name, value in KEEPALIVE.items():
@@ -123,7 +123,7 @@ def test_stopping_twice_waits_for_the_first() -> None:
         node = Node(MemoryExchange(INSTRUMENTS), SETTINGS, 100)
         await node.start()
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port("private"))
-        await until(lambda: len(node.router) == 1)
+        await until(lambda: len(node.private_connections()) == 1)
         first, second = asyncio.create_task(node.stop()), asyncio.create_task(node.stop())
         assert await reader.read() == b""
         writer.close()
@@ -131,6 +131,6 @@ def test_stopping_twice_waits_for_the_first() -> None:
         await first
         await second
         await node.stop()
-        assert len(node.router) == 0
+        assert len(node.private_connections()) == 0
 
     with_loop(test)

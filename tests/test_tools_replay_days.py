@@ -19,8 +19,9 @@ from wood.model.events import (
 )
 from wood.model.instruments import Instrument, Instruments
 from wood.tools.replay.lobster import BookRow, Kind, Message, read_book, read_messages
-from wood.tools.replay.messages import decode_lines, encode
+from wood.tools.replay.messages import decode_lines
 from wood.tools.replay.translate import Translator
+from wood.tools.requests import encode
 from wood.wire import messages as wire
 from wood.wire.json_lines import private_json
 from wood.wire.reports import JsonReports

@@ -4,17 +4,17 @@ import pytest
 
 from wood.model.orders import BUY, IOC, SELL, Side
 from wood.tools.replay.lobster import MAX_ORDER_ID, BookRow, Kind, Message
-from wood.tools.replay.messages import (
+from wood.tools.replay.messages import decode_lines
+from wood.tools.replay.tally import Tally
+from wood.tools.replay.translate import Translator
+from wood.tools.requests import (
     AmendOrder,
     CancelOrder,
     CreateOrder,
     Request,
     UnexpectedReply,
-    decode_lines,
     encode,
 )
-from wood.tools.replay.tally import Tally
-from wood.tools.replay.translate import Translator
 
 PRICE = 1_000_000
 """100 dollars in the unit of a recording."""

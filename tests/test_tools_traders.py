@@ -17,18 +17,15 @@ import pytest
 
 from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, run_wood
 from wood.model.orders import BUY, SELL
-from wood.tools.traders.messages import (
+from wood.tools.requests import (
     CancelOrder,
     CreateOrder,
-    ErrorReply,
-    ExecutionReport,
     MarketOrder,
     Request,
     UnexpectedReply,
-    decode,
     encode,
-    printable,
 )
+from wood.tools.traders.messages import ErrorReply, ExecutionReport, decode, printable
 from wood.tools.traders.summary import summary
 from wood.tools.traders.tally import Tally
 from wood.tools.traders.trader import MAX_OPEN, Trader
@@ -278,10 +275,10 @@ def test_encoded_as_the_protocol_has_it() -> None:
     order = CreateOrder(order_id=2**64 - 1, side=SELL, price=Decimal("99.87"), quantity=120)
     assert encode(order) == (
         b'{"message":"createOrder","orderId":18446744073709551615,'
-        b'"side":"SELL","price":99.87,"quantity":120}'
+        b'"side":"SELL","price":99.87,"quantity":120}\n'
     )
     cancel = CancelOrder(order_id=1, symbol="TEA")
-    assert encode(cancel) == b'{"message":"cancelOrder","orderId":1,"symbol":"TEA"}'
+    assert encode(cancel) == b'{"message":"cancelOrder","orderId":1,"symbol":"TEA"}\n'
 
 
 def test_report_prices_are_never_binary() -> None:

@@ -6,34 +6,16 @@ them. The feed never waits for anybody: who cannot take a batch at once falls be
 
 from wood.model.events import Batch, LevelChanged, Snapshot, Trade
 from wood.model.instruments import Instruments
-from wood.model.orders import BUY, SELL, Side
-from wood.node.subscriber import Subscriber
-from wood.node.totals import Totals
+from wood.node.public_book import PublicBook
+from wood.node.subscriber import Channel, Key, Subscriber
 from wood.wire.market_data import BasicJson, MarketData, SubscribedJson, SubscribedPacked
-
-Key = tuple[str, tuple[str, ...]]
-"""What a channel carries: the encoding (`basic`, `json`, `msgpack`) and the symbols."""
-
-
-class Channel:
-    """All who get the same bytes."""
-
-    def __init__(self, key: Key, encoder: MarketData) -> None:
-        self.key = key
-        self.symbols = key[1]
-        self.encoder = encoder
-        self.live: set[Subscriber] = set()
-        self.behind: set[Subscriber] = set()
-        self.lines: list[bytes] = []
 
 
 class Feed:
     """A reader of the journal that tells its subscribers."""
 
     def __init__(self, instruments: Instruments) -> None:
-        self.seq = 0
-        self.totals: dict[tuple[str, Side], Totals] = {}
-        self._instruments = instruments
+        self.book = PublicBook()
         self._encoders: dict[str, MarketData] = {
             "basic": BasicJson(instruments),
             "json": SubscribedJson(instruments),
@@ -44,19 +26,16 @@ class Feed:
 
     def reset(self, snapshot: Snapshot) -> None:
         """Take over the books of `snapshot`."""
-        self.seq = snapshot.seq
-        for symbol, book in snapshot.books.items():
-            self.totals[symbol, BUY] = Totals(BUY, book.bids)
-            self.totals[symbol, SELL] = Totals(SELL, book.asks)
+        self.book.reset(snapshot)
 
     def join(self, subscriber: Subscriber, key: Key) -> None:
         """Give `subscriber` the present books of `key` and then everything after them."""
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = Channel(key, self._encoders[key[0]])
+            channel = self._channels[key] = Channel(key, self._encoders[key[0]], self.book)
             for symbol in key[1]:
                 self._by_symbol[symbol].append(channel)
-        subscriber.begin(channel, self)
+        subscriber.begin(channel)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` nothing more."""
@@ -73,11 +52,11 @@ class Feed:
 
     def apply(self, batch: Batch) -> None:
         """Fold a batch and tell it, one write for each subscriber."""
-        time = batch.time
+        time, totals = batch.time, self.book.totals
         for event in batch.events:
             if type(event) is LevelChanged:
                 side, price, total = event.side, event.price, event.quantity
-                self.totals[event.symbol, side].set(price, total)
+                totals[event.symbol, side].set(price, total)
                 for channel in self._by_symbol[event.symbol]:
                     if channel.live:
                         channel.lines.append(
@@ -91,7 +70,7 @@ class Feed:
                     channel.lines.append(line)
                     for subscriber in channel.behind:
                         subscriber.traded(line)
-        self.seq = batch.last
+        self.book.seq = batch.last
         self._tell()
 
     def _tell(self) -> None:

@@ -30,8 +30,8 @@ class Node:
     """Serves clients of `exchange` from `start` to `stop`."""
 
     def __init__(self, exchange: Exchange, settings: Settings, max_connections: int) -> None:
-        self.router = Router()
-        self.feed = Feed(exchange.instruments)
+        self._router = Router()
+        self._feed = Feed(exchange.instruments)
         self._exchange = exchange
         self._settings = settings
         self._max_connections = max_connections
@@ -42,8 +42,8 @@ class Node:
         self._stopping: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._encodings = (JsonReports(exchange.instruments), PackedReports(exchange.instruments))
-        exchange.attach(self.router)
-        exchange.attach(self.feed)
+        exchange.attach(self._router)
+        exchange.attach(self._feed)
         exchange.when_room(self._resume)
 
     async def start(self) -> None:
@@ -59,6 +59,10 @@ class Node:
         number: int = listener.sockets[0].getsockname()[1]
         return number
 
+    def private_connections(self) -> list[PrivateConnection]:
+        """The participants' connections, oldest first."""
+        return [c for c in self._connections if isinstance(c, PrivateConnection)]
+
     async def stop(self) -> None:
         """Stop accepting, answer what was read, let clients read their answers, close.
 
@@ -72,7 +76,7 @@ class Node:
     async def _stop(self) -> None:
         for listener in self._listeners:
             listener.close()
-        for connection in self.router.connections():
+        for connection in self.private_connections():
             connection.stop()
         await self._exchange.drain()
         for other in list(self._connections):
@@ -111,12 +115,12 @@ class Node:
         self._exchange.submit(commands)
         if not self._paused and self._exchange.full:
             self._paused = True
-            for connection in self.router.connections():
+            for connection in self.private_connections():
                 connection.pause(Pause.QUEUE)
 
     def _resume(self) -> None:
         self._paused = False
-        for connection in self.router.connections():
+        for connection in self.private_connections():
             connection.resume(Pause.QUEUE)
 
     # Connections
@@ -133,7 +137,7 @@ class Node:
         return PrivateConnection(
             session,
             self,
-            self.router,
+            self._router,
             self._submit,
             self._encodings,
             self._settings.output_limit,
@@ -143,7 +147,7 @@ class Node:
         return PublicConnection(
             f"p{next(self._numbers)}",
             self,
-            self.feed,
+            self._feed,
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,

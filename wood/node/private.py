@@ -53,7 +53,7 @@ class PrivateConnection(Connection):
 
     def opened(self) -> None:
         """Begin to get reports."""
-        self._router.add(self)
+        self._router.add(self.session.participant, self.session.name, self)
 
     def refused(self) -> None:
         """Say why."""
@@ -72,7 +72,7 @@ class PrivateConnection(Connection):
 
     def lost(self) -> None:
         """Tell the engine, which may have orders to cancel."""
-        self._router.remove(self)
+        self._router.remove(self.session.participant, self.session.name)
         self._say(self.session.close())
 
     def room(self) -> None:

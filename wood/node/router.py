@@ -1,6 +1,6 @@
 """The way of private events to the connections of the participants they concern."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from wood.model.events import (
     AllCanceled,
@@ -17,9 +17,25 @@ from wood.model.events import (
     Snapshot,
     Trade,
 )
+from wood.wire.reports import Reports
 
-if TYPE_CHECKING:
-    from wood.node.private import PrivateConnection
+
+class Recipient(Protocol):
+    """A connection, as far as the router knows it."""
+
+    reports: Reports
+    """The encoder that its client understands."""
+    out: list[bytes]
+    """What `flush` will send."""
+
+    def flush(self) -> None:
+        """Send what is in `out`."""
+
+    def answered(self) -> None:
+        """The answer to a query was sent."""
+
+    def finish(self, reason: str) -> None:
+        """Everything is answered: close."""
 
 
 class Router:
@@ -28,39 +44,30 @@ class Router:
     """
 
     def __init__(self) -> None:
-        self._by_participant: dict[str, list[PrivateConnection]] = {}
-        self._by_session: dict[str, PrivateConnection] = {}
-        self._touched: list[PrivateConnection] = []
+        self._by_participant: dict[str, list[Recipient]] = {}
+        self._by_session: dict[str, Recipient] = {}
+        self._touched: list[Recipient] = []
 
-    def __len__(self) -> int:
-        return len(self._by_session)
-
-    def connections(self) -> list["PrivateConnection"]:
-        """All of them, oldest first."""
-        return list(self._by_session.values())
-
-    def add(self, connection: "PrivateConnection") -> None:
+    def add(self, participant: str, session: str, connection: Recipient) -> None:
         """Begin to route to `connection`."""
-        session = connection.session
-        self._by_session[session.name] = connection
-        self._by_participant.setdefault(session.participant, []).append(connection)
+        self._by_session[session] = connection
+        self._by_participant.setdefault(participant, []).append(connection)
 
-    def remove(self, connection: "PrivateConnection") -> None:
-        """Route to `connection` no more."""
-        session = connection.session
-        if self._by_session.pop(session.name, None) is not None:
-            same = self._by_participant[session.participant]
-            same.remove(connection)
-            if not same:
-                del self._by_participant[session.participant]
+    def remove(self, participant: str, session: str) -> None:
+        """Route to the connection of `session` no more."""
+        connection = self._by_session.pop(session)
+        same = self._by_participant[participant]
+        same.remove(connection)
+        if not same:
+            del self._by_participant[participant]
 
     def reset(self, snapshot: Snapshot) -> None:
         """At the start there is nobody to tell."""
 
     def apply(self, batch: Batch) -> None:
         """Put each event's reports to the connections concerned, then send them."""
-        closed: list[PrivateConnection] = []
-        answered: list[PrivateConnection] = []
+        closed: list[Recipient] = []
+        answered: list[Recipient] = []
         for event in batch.events:
             if type(event) is OrderAccepted:
                 for connection in self._by_participant.get(event.participant, ()):
@@ -82,7 +89,7 @@ class Router:
         for connection in closed:
             connection.finish("all is answered")
 
-    def _put(self, connection: "PrivateConnection", line: bytes) -> None:
+    def _put(self, connection: Recipient, line: bytes) -> None:
         out = connection.out
         if not out:
             self._touched.append(connection)
@@ -101,8 +108,8 @@ class Router:
     def _other(
         self,
         event: Event,
-        answered: list["PrivateConnection"],
-        closed: list["PrivateConnection"],
+        answered: list[Recipient],
+        closed: list[Recipient],
     ) -> None:
         if isinstance(event, OrderAmended):
             for connection in self._by_participant.get(event.participant, ()):

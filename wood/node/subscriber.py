@@ -6,13 +6,15 @@ reads: first the book if it has none yet, then the kept trades, then each marked
 total. What is kept is bounded; past that the client is closed.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from itertools import islice
+from typing import Protocol
 
 from wood.model.orders import BUY, SELL, Side
-from wood.wire.market_data import snapshot_end
+from wood.node.public_book import PublicBook
+from wood.wire.market_data import MarketData, snapshot_end
 
-if TYPE_CHECKING:
-    from wood.node.feed import Channel, Feed
+Key = tuple[str, tuple[str, ...]]
+"""What a channel carries: the encoding (`basic`, `json`, `msgpack`) and the symbols."""
 
 CHUNK = 500
 """Lines that are encoded at once for one who catches up."""
@@ -40,6 +42,19 @@ class Sink(Protocol):
         """The client is too slow: close it."""
 
 
+class Channel:
+    """All subscribers who get the same bytes."""
+
+    def __init__(self, key: Key, encoder: MarketData, book: PublicBook) -> None:
+        self.key = key
+        self.symbols = key[1]
+        self.encoder = encoder
+        self.book = book
+        self.live: set[Subscriber] = set()
+        self.behind: set[Subscriber] = set()
+        self.lines: list[bytes] = []
+
+
 class Subscriber:
     """One public client."""
 
@@ -48,7 +63,6 @@ class Subscriber:
         self.overflowed = False
         self._sink = sink
         self._limit = limit
-        self._feed: Feed | None = None
         self._books: list[tuple[str, Side]] = []  # still to be sent, the next one last
         self._reached: int | None = None  # the last price sent of the next book
         self._snapshot_seq: int | None = None  # to be said after the books
@@ -60,12 +74,12 @@ class Subscriber:
         """Whether it gets each batch as it comes."""
         return self.channel is not None and self in self.channel.live
 
-    def begin(self, channel: "Channel", feed: "Feed") -> None:
+    def begin(self, channel: Channel) -> None:
         """Send the books of `channel` as they are now, then what comes after."""
-        self.channel, self._feed = channel, feed
+        self.channel = channel
         self._books = [(symbol, side) for symbol in channel.symbols for side in (BUY, SELL)][::-1]
         self._reached = None
-        self._snapshot_seq = None if channel.key[0] == "basic" else feed.seq
+        self._snapshot_seq = None if channel.key[0] == "basic" else channel.book.seq
         self._trades.clear()
         self._levels.clear()
         channel.behind.add(self)
@@ -91,7 +105,7 @@ class Subscriber:
 
     def level_changed(self, symbol: str, side: Side, price: int) -> None:
         """Mark a level, unless it is still to come with its book."""
-        if not self._to_come(symbol, side, price):
+        if self.channel is not None and not self._to_come(self.channel, symbol, side, price):
             self._levels[symbol, side, price] = None
             self._check()
 
@@ -101,68 +115,63 @@ class Subscriber:
             self._trades.clear()
             self._levels.clear()
 
-    def _to_come(self, symbol: str, side: Side, price: int) -> bool:
+    def _to_come(self, channel: Channel, symbol: str, side: Side, price: int) -> bool:
         if (symbol, side) not in self._books:
             return False
         if (symbol, side) != self._books[-1] or self._reached is None:
             return True
-        assert self._feed is not None
-        return not self._feed.totals[symbol, side].better(price, self._reached)
+        return not channel.book.totals[symbol, side].better(price, self._reached)
 
     def catch_up(self) -> None:
         """Write as much as the client takes; become live when nothing is left."""
-        if self.channel is None or self.overflowed or self not in self.channel.behind:
+        channel = self.channel
+        if channel is None or self.overflowed or self not in channel.behind:
             return
         for _ in range(BURST):
             if not self._sink.writable():
                 return
-            lines = self._next()
+            lines = self._next(channel)
             if lines is None:
-                self.channel.behind.discard(self)
-                self.channel.live.add(self)
+                channel.behind.discard(self)
+                channel.live.add(self)
                 self._sink.live()
                 return
             if lines:
                 self._sink.write(b"".join(lines))
         self._sink.later()
 
-    def _next(self) -> list[bytes] | None:
+    def _next(self, channel: Channel) -> list[bytes] | None:
         """The next lines of what is owed, None if nothing is."""
         if self._books:
-            return self._next_of_book()
+            return self._next_of_book(channel)
         if self._snapshot_seq is not None:
-            assert self.channel is not None
-            line = snapshot_end(self._snapshot_seq, self.channel.key[0])
+            line = snapshot_end(self._snapshot_seq, channel.key[0])
             self._snapshot_seq = None
             return [line]
         if self._trades:
             lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
             return lines
         if self._levels:
-            return self._next_levels()
+            return self._next_levels(channel)
         return None
 
-    def _next_of_book(self) -> list[bytes]:
-        assert self._feed is not None
-        assert self.channel is not None
+    def _next_of_book(self, channel: Channel) -> list[bytes]:
         symbol, side = self._books[-1]
-        levels = self._feed.totals[symbol, side].behind(self._reached, CHUNK)
+        levels = channel.book.totals[symbol, side].behind(self._reached, CHUNK)
         if len(levels) < CHUNK:
             self._books.pop()
             self._reached = None
         else:
             self._reached = levels[-1][0]
-        level, seq = self.channel.encoder.level, self._snapshot_seq or 0
+        level, seq = channel.encoder.level, self._snapshot_seq or 0
         return [level(symbol, side, price, total, seq) for price, total in levels]
 
-    def _next_levels(self) -> list[bytes]:
-        assert self._feed is not None
-        assert self.channel is not None
-        marked = list(self._levels)[:CHUNK]
+    def _next_levels(self, channel: Channel) -> list[bytes]:
+        marked = list(islice(self._levels, CHUNK))
         for key in marked:
             del self._levels[key]
-        level, feed = self.channel.encoder.level, self._feed
+        level, book = channel.encoder.level, channel.book
         return [
-            level(symbol, side, price, feed.totals[symbol, side][price], feed.seq)
+            level(symbol, side, price, book.totals[symbol, side][price], book.seq)
             for symbol, side, price in marked
         ]

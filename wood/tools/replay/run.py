@@ -7,8 +7,9 @@ from time import monotonic
 
 from wood.tools.connection import lost, open_connection
 from wood.tools.replay.lobster import BookRow, Message
-from wood.tools.replay.messages import Request, decode_lines, encode
+from wood.tools.replay.messages import decode_lines
 from wood.tools.replay.translate import Translator
+from wood.tools.requests import Request, encode
 
 WINDOW = 256
 """Requests without an answer at which to wait for one. It bounds what both ends must buffer."""

@@ -4,7 +4,8 @@ import asyncio
 from time import monotonic
 
 from wood.tools.connection import ConnectionFailed
-from wood.tools.traders.messages import Request, decode, encode, printable
+from wood.tools.requests import Request, encode
+from wood.tools.traders.messages import decode, printable
 from wood.tools.traders.trader import Trader
 
 MAX_LATE = 1.0
@@ -64,7 +65,7 @@ class Session:
         line = encode(request)
         print(f"{self._name} > {printable(line)}", flush=True)
         try:
-            self._writer.write(line + b"\n")
+            self._writer.write(line)
             await self._writer.drain()
         except OSError:
             raise self._gone from None

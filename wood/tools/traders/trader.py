@@ -7,15 +7,8 @@ from random import Random
 from msgspec import Struct
 
 from wood.model.orders import Side
-from wood.tools.traders.messages import (
-    CancelOrder,
-    CreateOrder,
-    ErrorReply,
-    ExecutionReport,
-    MarketOrder,
-    Request,
-    UnexpectedReply,
-)
+from wood.tools.requests import CancelOrder, CreateOrder, MarketOrder, Request, UnexpectedReply
+from wood.tools.traders.messages import ErrorReply, ExecutionReport
 from wood.tools.traders.tally import Tally
 
 TICK = Decimal("0.01")

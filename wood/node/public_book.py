@@ -1,8 +1,8 @@
-"""The public book as the feed folds it: the total at each price, in price order."""
+"""The public book, folded from the journal: the total at each price, in price order."""
 
 from wood.book.ladder import Ladder
-from wood.model.events import Levels
-from wood.model.orders import BUY, Side
+from wood.model.events import Levels, Snapshot
+from wood.model.orders import BUY, SELL, Side
 
 
 class Totals:
@@ -38,3 +38,18 @@ class Totals:
     def better(self, price: int, than: int) -> bool:
         """Whether `price` comes before `than`, or is the same."""
         return price * self._sign >= than * self._sign
+
+
+class PublicBook:
+    """The totals of all instruments, as they stand after event `seq`."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.totals: dict[tuple[str, Side], Totals] = {}
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """Take over the books of `snapshot`."""
+        self.seq = snapshot.seq
+        for symbol, book in snapshot.books.items():
+            self.totals[symbol, BUY] = Totals(BUY, book.bids)
+            self.totals[symbol, SELL] = Totals(SELL, book.asks)

@@ -1,7 +1,7 @@
 import pytest
 
 from wood.model.orders import BUY, SELL, Side
-from wood.node.totals import Totals
+from wood.node.public_book import Totals
 
 
 @pytest.mark.parametrize(("side", "best_first"), [(BUY, [3, 2, 1]), (SELL, [1, 2, 3])])
