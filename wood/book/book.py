@@ -77,7 +77,7 @@ class Book:
         level = None
         if rest_price is not None:
             if self._open.count.get(participant, 0) >= self._open.limit:
-                text = f"more than {self._open.limit} open orders"
+                text = f"{self._open.limit} open orders are the limit"
                 return _refuse(command, ErrorCode.LIMIT, text, seq, events)
             # A level that exists on the own side is one that this order does not trade through,
             # so all of it would rest there.
@@ -85,20 +85,7 @@ class Book:
             if level is not None and level.total + quantity >= MAX_LEVEL_LOTS:
                 return _refuse(command, ErrorCode.TOO_LARGE, _FULL_LEVEL, seq, events)
         seq += 1
-        events.append(
-            OrderAccepted(
-                seq,
-                participant,
-                command.session,
-                command.symbol,
-                order_id,
-                command.side,
-                price,
-                quantity,
-                command.time_in_force,
-                command.post_only,
-            )
-        )
+        events.append(_accepted(command, seq))
         limit = NO_LIMIT if price is None else price * opposite.sign
         best = opposite.best
         if best is None or best.key < limit:
@@ -345,6 +332,21 @@ class _Taker(Struct, gc=False):
 
 _NO_ORDER = "no open order has this id"
 _FULL_LEVEL = "the level's total would be too large"
+
+
+def _accepted(command: NewOrder, seq: int) -> OrderAccepted:
+    return OrderAccepted(
+        seq,
+        command.participant,
+        command.session,
+        command.symbol,
+        command.order_id,
+        command.side,
+        command.price,
+        command.quantity,
+        command.time_in_force,
+        command.post_only,
+    )
 
 
 def _refuse(
