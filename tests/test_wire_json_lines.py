@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from msgspec import Raw
@@ -54,6 +55,9 @@ def test_all_keys() -> None:
         (b'{"message":"instruments","extra":{"deep":[1,2]}}', messages.Instruments),
         (b' \t{ "message" : "orders" } ', messages.Orders),
         ('{"message":"orders","note":"žluťoučký"}'.encode(), messages.Orders),
+        (b'{"message":"orders","x":' + b"[" * 31 + b"]" * 31 + b"}", messages.Orders),
+        (b'{"message":"orders","x":"' + b'[{\\"' * 50 + b'"}', messages.Orders),
+        (b'{"message":"orders","x":[' + b"[]," * 50 + b"{}]}", messages.Orders),
     ],
 )
 def test_kinds(line: bytes, kind: type) -> None:
@@ -87,7 +91,11 @@ def test_of_a_key_given_twice_the_last_counts() -> None:
         (b'{"message":"orders","x":"\xff"}', "the line is not valid UTF-8"),
         (b'{"message":"orders","x":"\xc0\xaf"}', "the line is not valid UTF-8"),
         (b'{"message":"orders","x":' + b"[" * 30000 + b"}", "the line is nested too deeply"),
-        (b"[" * 60000, "the line is not a JSON object"),
+        (b"[" * 60000, "the line is nested too deeply"),
+        (
+            b'{"message":"orders","x":' + b"[" * 32 + b"]" * 32 + b"}",
+            "the line is nested too deeply",
+        ),
         (b'{"message":"createOrder","side":"BUY"}', "orderId is missing"),
         (b'{"message":"createOrder","orderId":1}', "side is missing"),
         (b'{"message":"createOrder","orderId":1,"side":"buy"}', "side must be one of BUY, SELL"),
@@ -133,6 +141,14 @@ def test_an_error_keeps_what_could_be_read() -> None:
     message = one(b'{"message":"createOrder","orderId":"12","side":"BUY","seq":4}')
     assert message == Unreadable(message.code, ID_TEXT, 12, 4)  # type: ignore[union-attr]
     assert one(b'{"orderId":12,"seq":false}').order_id == 12  # type: ignore[union-attr]
+
+
+def test_many_quotes_in_a_string_without_an_end_cost_no_more_than_they_are_long() -> None:
+    begin = time.perf_counter()
+    assert error(b'{"x":' * 33 + b'"' + b'\\"' * 30000) == "the line is nested too deeply"
+    assert error(b'{"x":"{' + b"[" * 33 + b'\\"' * 30000) == "the line is not JSON"
+    # With the square it took seconds; the bound only tells those from no time.
+    assert time.perf_counter() - begin < 0.5
 
 
 class TestFraming:

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from signal import SIG_BLOCK, pthread_sigmask
+from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
 
 import uvloop
 
@@ -23,6 +23,9 @@ def serve(
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     exchange = MemoryExchange(instruments, max_open_orders)
+    # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
+    # would end the process where the main thread no longer listens for it.
+    pthread_sigmask(SIG_BLOCK, SIGNALS)
     uvloop.run(_serve(Node(exchange, settings, _max_connections(settings))))
 
 
@@ -41,6 +44,7 @@ def _max_connections(settings: Settings) -> int:
 async def _serve(node: Node) -> None:
     with stop_signal() as stop:
         await node.start()
+        pthread_sigmask(SIG_UNBLOCK, SIGNALS)
         _spare_the_collector()
         await stop.wait()
         log.info("stopping: no new connections; what was read is answered")

@@ -1,5 +1,6 @@
 """Messages as JSON, one object on a line."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -14,6 +15,9 @@ M = TypeVar("M", bound=Message)
 
 LINE_LIMIT = 64 * 1024
 """Bytes of the longest line, its end not counted."""
+
+MAX_DEPTH = 32
+"""How deep objects and lists may be nested: the same on every Python, unlike its own limit."""
 
 
 class JsonLines(Generic[M]):
@@ -70,13 +74,14 @@ class JsonLines(Generic[M]):
 
     def _read(self, lines: bytes) -> list[M | Unreadable]:
         """Read whole lines: all at once if they are all well-formed, else one by one."""
-        if len(lines) <= self._limit and lines.isascii():
+        count = _flat_objects(lines)
+        if count > 0 and len(lines) <= self._limit and lines.isascii():
             try:
                 messages = self._decoder.decode_lines(lines)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except (msgspec.MsgspecError, ValueError):
                 pass
             else:
-                if len(messages) == _object_lines(lines):
+                if len(messages) == count:
                     return messages  # type: ignore[return-value]
         return self._read_each(lines)
 
@@ -91,13 +96,15 @@ class JsonLines(Generic[M]):
         return messages
 
     def _read_one(self, line: bytes) -> M | Unreadable:
+        if _too_deep(line):
+            return Unreadable(ErrorCode.INVALID, "the line is nested too deeply")
         try:
             if not line.isascii():
                 line.decode()  # also what the decoder would only skip must be UTF-8
             return self._decoder.decode(line)
         except UnicodeDecodeError:
             return Unreadable(ErrorCode.INVALID, "the line is not valid UTF-8")
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except (msgspec.MsgspecError, ValueError):
             return self._read_strictly(line)
 
     def _read_strictly(self, line: bytes) -> M | Unreadable:
@@ -109,8 +116,6 @@ class JsonLines(Generic[M]):
             raw = _object.decode(line)
         except msgspec.ValidationError:
             return Unreadable(ErrorCode.INVALID, "the line is not a JSON object")
-        except RecursionError:
-            return Unreadable(ErrorCode.INVALID, "the line is nested too deeply")
         except msgspec.DecodeError:
             return Unreadable(ErrorCode.INVALID, "the line is not JSON")
         fields = {name: _value(name, value) for name, value in raw.items()}
@@ -120,15 +125,37 @@ class JsonLines(Generic[M]):
             return checks.unreadable(refusal, fields)
 
 
-def _object_lines(lines: bytes) -> int:
-    """How many lines there are, if each one begins and ends as an object does; otherwise -1.
+def _flat_objects(lines: bytes) -> int:
+    """How many lines there are, if each begins and ends as one object does that holds no others.
 
-    To JSON a line end is white space, to this protocol a border. Where every line end stands
-    between a brace that closes and one that opens, it is not inside an object either.
+    Otherwise -1. To JSON a line end is white space, to this protocol a border: where every line
+    end stands between a brace that closes and one that opens, it is not inside an object.
     """
     count = lines.count(b"\n")
-    return count if lines.count(b"}\n{") == count - 1 else -1
+    flat = lines.count(b"{") == count and b"[" not in lines
+    return count if flat and lines.count(b"}\n{") == count - 1 else -1
 
+
+def _too_deep(line: bytes) -> bool:
+    if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for mark in _MARKS.findall(line):
+        if mark in b"{[":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif mark in b"]}":
+            depth -= 1
+    return False
+
+
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]')
+"""Strings as a whole, so that brackets inside them do not count, and brackets.
+
+A string without an end reaches to the end of the line; to look for a string in each of its quotes
+again would take time with the square of their number.
+"""
 
 _object = msgspec.json.Decoder(dict[str, Raw])
 
@@ -139,7 +166,7 @@ def _value(name: str, raw: Raw) -> object:
         return raw
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError):
         return ...
 
 
