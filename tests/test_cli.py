@@ -100,7 +100,7 @@ def test_an_unreachable_server_is_one_line(words: list[str], nobody: int) -> Non
 
 
 def test_options_from_the_environment(nobody: int) -> None:
-    done = run_wood(WOOD_CLIENT="1", WOOD_PORT=str(nobody))
+    done = run_wood(WOOD_CLIENT="1", WOOD_CLIENT_PORT=str(nobody))
     assert f"no server at 127.0.0.1:{nobody}" in done.stderr
     done = run_wood("watch", WOOD_WATCH_PUBLIC=str(nobody))
     assert f"no server at 127.0.0.1:{nobody}" in done.stderr

@@ -81,7 +81,7 @@ class Market:
         self.feed.reset(Snapshot("main", 1, 0, 0, books))
 
     def join(self, client: Client, key: tuple[str, tuple[str, ...]] = BASIC) -> Client:
-        self.feed.join(client.subscriber, key)
+        self.feed.join(client.subscriber, *key)
         return client
 
     def happen(self, *events: Event) -> None:
@@ -97,7 +97,7 @@ class Market:
     def totals(self) -> dict[tuple[str, object], int]:
         found: dict[tuple[str, object], int] = {}
         for name, side in (("bid", BUY), ("ask", SELL)):
-            for price, total in self.feed.book.totals["WOOD", side].behind(None, 10**6):
+            for price, total in self.feed.book.totals["WOOD", side].after(None, 10**6):
                 found[name, float(price) / 100] = total
         return found
 
@@ -205,7 +205,7 @@ def test_who_left_is_told_nothing_and_channels_go_with_the_last() -> None:
     market.feed.leave(second.subscriber)
     market.feed.leave(second.subscriber)
     assert market.feed._channels == {}
-    assert market.feed._by_symbol == {"WOOD": [], "PEAR": []}
+    assert not any(channels for by in market.feed._by_symbol.values() for channels in by.values())
 
 
 def test_a_long_book_gives_others_their_turn() -> None:

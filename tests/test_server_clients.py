@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from tests.support import PATIENCE, Peer, Server, eventually, run_wood
@@ -73,11 +74,24 @@ class TestEnds:
             answers = [other.ask(create(2, "SELL", 5, 10)), other.message()]
             assert [a["report"] for a in answers] == ["NEW", "FILL"], "the order stayed"
 
-    def test_a_watcher_that_closes_its_half_goes_on_watching(self, server: Server) -> None:
+    def test_a_watcher_that_closes_its_half_gets_its_answers(self, server: Server) -> None:
         with server.trader() as peer, server.watcher() as watcher:
-            watcher.socket.shutdown(socket.SHUT_WR)
             peer.ask(create(1, "BUY", 5, 10))
             assert watcher.message()["price"] == 5
+            watcher.send({"message": "subscribe", "symbols": ["WOOD"]}, b"half")
+            watcher.socket.shutdown(socket.SHUT_WR)
+            lines = [line.split(b'"')[3] for line in watcher.rest().splitlines()]
+            assert lines == [b"subscribed", b"orderbook", b"snapshot", b"error"]
+
+    def test_who_comes_and_goes_leaves_nothing(self, start_server: Callable[..., Server]) -> None:
+        """Neither a descriptor nor a place, also when the market is silent."""
+        server = start_server("--max-connections", "20")
+        for _ in range(60):
+            server.watcher().socket.close()
+            server.trader().socket.close()
+        eventually(lambda: accepted(server), "room for another one")
+        descriptors = Path(f"/proc/{server.process.pid}/fd")
+        eventually(lambda: len(list(descriptors.iterdir())) < 20, "descriptors given back")
 
     def test_two_lines_in_the_log_for_each(self, server: Server) -> None:
         with server.trader() as peer, server.watcher() as watcher:

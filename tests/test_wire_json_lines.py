@@ -194,6 +194,13 @@ class TestFraming:
         assert decoder.feed(fits) == []
         assert decoder.end() == []
 
+    def test_a_whole_line_too_long_among_good_ones(self) -> None:
+        for end, kinds in ((b"\n", [messages.Orders, Unreadable]), (b"\r\n", [messages.Orders])):
+            line = b'{"message":"orders"}'.ljust(100 if end == b"\r\n" else 101)
+            found = private_json(limit=100).feed(b'{"message":"orders"}\n' + line + end)
+            expected = [*kinds, messages.Orders] if end == b"\r\n" else kinds
+            assert [type(message) for message in found] == expected
+
     def test_a_line_too_long_in_small_pieces(self) -> None:
         decoder = private_json(limit=100)
         assert [decoder.feed(b"xxxxx") for _ in range(20)] == [[]] * 20

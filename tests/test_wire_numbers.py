@@ -6,6 +6,9 @@ from wood.wire.numbers import packed, seconds
 def test_packed_is_never_a_float() -> None:
     assert packed(b"145") == 145
     assert packed(b"145.25") == "145.25"
+    assert packed(b"18446744073709551615") == 2**64 - 1
+    for large in (b"18446744073709551616", b"1" + b"0" * 30):
+        assert packed(large) == large.decode(), "MessagePack has no such integer"
 
 
 def test_seconds_have_six_decimals() -> None:

@@ -30,11 +30,19 @@ NO_LIMIT = -(2**60)
 """The key below every level: the limit of a market order."""
 
 
+MAX_RESTING_ORDERS = 2_000_000
+"""Orders that may rest over all participants, unless the operator says otherwise."""
+
+
 class OpenOrders(Struct, gc=False):
-    """How many orders each participant has open over all books that share this, and may have."""
+    """How many orders are open over all books that share this, and how many may be."""
 
     limit: int = MAX_OPEN_ORDERS
+    """For one participant."""
+    total_limit: int = MAX_RESTING_ORDERS
     count: dict[str, int] = {}
+    """By participant."""
+    total: int = 0
 
 
 class Book:
@@ -51,6 +59,9 @@ class Book:
         self.asks = BookSide(SELL)
         self.orders: dict[str, dict[int, Order]] = {}
         """Participant -> order id -> order: the open ones, oldest first."""
+        self.looked_at = 0
+        """Orders that fill-or-kill orders made it look at, beside those that they met: what they
+        cost that no event shows. For the engine to read and to set back."""
         self._open = OpenOrders() if open_orders is None else open_orders
 
     def execute(self, command: OrderCommand, seq: int, events: list[Event]) -> int:
@@ -76,9 +87,9 @@ class Book:
         rest_price = price if command.time_in_force is GTC else None
         level = None
         if rest_price is not None:
-            if self._open.count.get(participant, 0) >= self._open.limit:
-                text = f"{self._open.limit} open orders are the limit"
-                return _refuse(command, ErrorCode.LIMIT, text, seq, events)
+            full = self._open_orders_full(participant)
+            if full is not None:
+                return _refuse(command, ErrorCode.LIMIT, full, seq, events)
             # A level that exists on the own side is one that this order does not trade through,
             # so all of it would rest there.
             level = own.levels.get(rest_price * own.sign)
@@ -93,7 +104,7 @@ class Book:
                 return self._cancel_rest(participant, order_id, quantity, seq, events)
             return self._rest(command, level or own.level(rest_price), quantity, seq, events)
         if command.post_only or (
-            command.time_in_force is FOK and not _can_fill(opposite, limit, quantity)
+            command.time_in_force is FOK and not self._can_fill(opposite, limit, quantity)
         ):
             return self._cancel_rest(participant, order_id, quantity, seq, events)
         taker = _Taker(participant, order_id, command.side, limit, quantity)
@@ -153,10 +164,10 @@ class Book:
                 if order.left:
                     break
                 forget(order)
-                behind = order.behind
-                if behind is not None:
-                    behind.ahead = order.behind = None
-                order = behind
+                following = order.next
+                if following is not None:
+                    following.previous = order.next = None
+                order = following
             level.first = order
             if order is None:
                 level.last = None
@@ -167,6 +178,32 @@ class Book:
             changed.append((price, level.total))
         taker.left = left
         return seq, changed
+
+    def _open_orders_full(self, participant: str) -> str | None:
+        """What to say if no more orders of the participant may rest, else None."""
+        if self._open.count.get(participant, 0) >= self._open.limit:
+            return f"{self._open.limit} open orders are the limit"
+        if self._open.total >= self._open.total_limit:
+            return f"the exchange has {self._open.total_limit} open orders, its limit"
+        return None
+
+    def _can_fill(self, opposite: BookSide, limit: int, quantity: int) -> bool:
+        """Whether `quantity` can trade at once within the limit and the bound on orders met."""
+        room = MAX_MET
+        try:
+            for level in opposite.in_order():
+                if level.key < limit:
+                    return False
+                for order in level.orders():
+                    quantity -= order.left
+                    room -= 1
+                    if quantity <= 0:
+                        return True
+                    if not room:
+                        return False
+            return False
+        finally:
+            self.looked_at += MAX_MET - room
 
     def _rest(
         self, command: NewOrder, level: Level, left: int, seq: int, events: list[Event]
@@ -181,6 +218,7 @@ class Book:
         mine[command.order_id] = order
         count = self._open.count
         count[participant] = count.get(participant, 0) + 1
+        self._open.total += 1
         seq += 1
         events.append(LevelChanged(seq, self.symbol, command.side, level.price, level.total))
         return seq
@@ -299,6 +337,7 @@ class Book:
         del mine[order.order_id]
         if not mine:
             del self.orders[participant]
+        self._open.total -= 1
         count = self._open.count
         if count[participant] == 1:
             del count[participant]
@@ -363,19 +402,3 @@ def _refuse(
 def _crosses(opposite: BookSide, limit: int) -> bool:
     best = opposite.best
     return best is not None and best.key >= limit
-
-
-def _can_fill(opposite: BookSide, limit: int, quantity: int) -> bool:
-    """Whether `quantity` can trade at once within the limit and the bound on orders met."""
-    room = MAX_MET
-    for level in opposite.in_order():
-        if level.key < limit:
-            return False
-        for order in level.orders():
-            quantity -= order.left
-            room -= 1
-            if quantity <= 0:
-                return True
-            if not room:
-                return False
-    return False

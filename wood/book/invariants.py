@@ -17,9 +17,11 @@ def check_invariants(book: Book) -> None:
 
 
 def _check_side(book: Book, side: BookSide) -> int:
-    keys = list(side.ladder.descending())
-    assert keys == sorted(side.levels, reverse=True), "the ladder is not the levels in order"
-    assert len(side.ladder) == len(keys)
+    keys = list(side.prices.descending())
+    assert keys == sorted(side.levels, reverse=True), (
+        "the sorted prices are not the levels in order"
+    )
+    assert len(side.prices) == len(keys)
     assert side.best is (side.levels[keys[0]] if keys else None), "the best level is not the best"
     count = 0
     for level in side.in_order():
@@ -27,8 +29,8 @@ def _check_side(book: Book, side: BookSide) -> int:
         orders = list(level.orders())
         assert orders, f"the level at {level.price} is empty"
         assert level.last is orders[-1]
-        assert orders[0].ahead is None
-        assert all(b.ahead is a for a, b in pairwise(orders))
+        assert orders[0].previous is None
+        assert all(b.previous is a for a, b in pairwise(orders))
         assert level.total == sum(order.left for order in orders), f"total at {level.price}"
         for order in orders:
             assert order.left > 0

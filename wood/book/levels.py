@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from wood.book.ladder import Ladder
+from wood.book.prices import SortedPrices
 from wood.model.orders import BUY, Side
 
 # The cyclic garbage collector does not see `Order` and `Level` (gc=False): a full collection over a
@@ -20,8 +20,8 @@ class Order(Struct, gc=False):
     left: int
     post_only: bool
     level: "Level"
-    ahead: "Order | None" = None
-    behind: "Order | None" = None
+    previous: "Order | None" = None
+    next: "Order | None" = None
 
 
 class Level(Struct, gc=False):
@@ -41,43 +41,43 @@ class Level(Struct, gc=False):
         if last is None:
             self.first = order
         else:
-            last.behind = order
-            order.ahead = last
+            last.next = order
+            order.previous = last
         self.last = order
 
     def unlink(self, order: Order) -> None:
         """Take `order` out of the queue, wherever it stands; the level may end up empty."""
         self.total -= order.left
-        ahead, behind = order.ahead, order.behind
-        if ahead is None:
-            self.first = behind
+        before, after = order.previous, order.next
+        if before is None:
+            self.first = after
         else:
-            ahead.behind = behind
-            order.ahead = None
-        if behind is None:
-            self.last = ahead
+            before.next = after
+            order.previous = None
+        if after is None:
+            self.last = before
         else:
-            behind.ahead = ahead
-            order.behind = None
+            after.previous = before
+            order.next = None
 
     def orders(self) -> Iterator[Order]:
         """The queue from the oldest order on. It must not change meanwhile."""
         order = self.first
         while order is not None:
             yield order
-            order = order.behind
+            order = order.next
 
 
 class BookSide:
     """All levels of one side. A level's `key` is its price, negated for asks: greater is better."""
 
-    __slots__ = ("best", "ladder", "levels", "side", "sign")
+    __slots__ = ("best", "levels", "prices", "side", "sign")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.sign = 1 if side is BUY else -1
         self.levels: dict[int, Level] = {}  # by key
-        self.ladder = Ladder()
+        self.prices = SortedPrices()
         self.best: Level | None = None
 
     def level(self, price: int) -> Level:
@@ -86,7 +86,7 @@ class BookSide:
         level = self.levels.get(key)
         if level is None:
             level = self.levels[key] = Level(self, key, price)
-            self.ladder.add(key)
+            self.prices.add(key)
             if self.best is None or key > self.best.key:
                 self.best = level
         return level
@@ -99,12 +99,12 @@ class BookSide:
     def drop(self, level: Level) -> None:
         """Forget a level that has become empty."""
         del self.levels[level.key]
-        self.ladder.remove(level.key)
+        self.prices.remove(level.key)
         if level is self.best:
-            key = self.ladder.best()
+            key = self.prices.best()
             self.best = None if key is None else self.levels[key]
 
     def in_order(self) -> Iterator[Level]:
         """The levels, best first. The side must not change meanwhile."""
-        for key in self.ladder.descending():
+        for key in self.prices.descending():
             yield self.levels[key]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from wood.book.book import MAX_OPEN_ORDERS
+from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.serve import serve
 from wood.node.settings import Settings
@@ -53,6 +53,12 @@ _OPTIONS = [
         help="-s: orders that one participant may have open at once.",
     ),
     _option(
+        "--max-resting-orders",
+        default=MAX_RESTING_ORDERS,
+        type=AT_LEAST_1,
+        help="-s: orders that all participants together may have open (some 200 bytes each).",
+    ),
+    _option(
         "--max-connections",
         type=AT_LEAST_1,
         help="-s: connections at once, both ports together. [as many as there are descriptors]",
@@ -82,7 +88,15 @@ _OPTIONS = [
     ),
     _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),
     _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
-    _option("-p", "--port", default=Settings.private, type=PORT, help="-c: the server's port."),
+    _option(
+        "-p",
+        "--port",
+        # Not WOOD_PORT, which container platforms set for a service named wood, to an address.
+        envvar="WOOD_CLIENT_PORT",
+        default=Settings.private,
+        type=click.IntRange(1, 65535),
+        help="-c: the server's port.",
+    ),
     _option(
         "--rate",
         default=5.0,
@@ -130,6 +144,7 @@ def _serve(settings: dict[str, Any]) -> None:
         listed(settings["instrument"], settings["instruments"]),
         Settings(**{name: settings[name] for name in names}),
         max_open_orders=settings["max_open_orders"],
+        max_resting_orders=settings["max_resting_orders"],
         log_level=settings["log_level"],
     )
 

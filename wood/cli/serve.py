@@ -1,13 +1,15 @@
 """`wood -s`: one process that is the whole exchange."""
 
+import asyncio
 import gc
 import logging
 from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
+from typing import Any
 
 import uvloop
 
 from wood.exchange.memory import MemoryExchange
-from wood.model.errors import ConfigError
+from wood.model.errors import ConfigError, EngineFailed
 from wood.model.instruments import Instruments
 from wood.node.descriptors import raise_limit
 from wood.node.node import Node
@@ -18,15 +20,20 @@ log = logging.getLogger("wood")
 
 
 def serve(
-    instruments: Instruments, settings: Settings, *, max_open_orders: int, log_level: str
+    instruments: Instruments,
+    settings: Settings,
+    *,
+    max_open_orders: int,
+    max_resting_orders: int,
+    log_level: str,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    exchange = MemoryExchange(instruments, max_open_orders)
+    exchange = MemoryExchange(instruments, max_open_orders, max_resting_orders)
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
-    uvloop.run(_serve(Node(exchange, settings, _max_connections(settings))))
+    uvloop.run(_serve(exchange, settings, _max_connections(settings)))
 
 
 def _max_connections(settings: Settings) -> int:
@@ -41,17 +48,31 @@ def _max_connections(settings: Settings) -> int:
     return settings.max_connections
 
 
-async def _serve(node: Node) -> None:
+async def _serve(exchange: MemoryExchange, settings: Settings, max_connections: int) -> None:
+    node = Node(exchange, settings, max_connections)
     with stop_signal() as stop:
         await node.start()
         pthread_sigmask(SIG_UNBLOCK, SIGNALS)
         _spare_the_collector()
-        await stop.wait()
+        await _either(stop, node)
         log.info("stopping: no new connections; what was read is answered")
         await node.stop()
         log.info("stopped")
         # A signal that comes now, while the interpreter ends, must not make a failure of success.
         pthread_sigmask(SIG_BLOCK, SIGNALS)
+
+
+async def _either(stop: asyncio.Event, node: Node) -> None:
+    """Wait for the order to stop. Raises `EngineFailed` if the engine fails first."""
+    stopping = asyncio.create_task(stop.wait())
+    either: list[asyncio.Future[Any]] = [stopping, node.failure]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if node.failure.done():
+        error = node.failure.result()
+        log.critical("the engine failed; nobody may trade on what it says", exc_info=error)
+        await node.abort("the server failed")
+        raise EngineFailed(f"stopped, since the engine failed: {error!r}") from None
 
 
 def _spare_the_collector() -> None:

@@ -30,6 +30,7 @@ class Exchange(ABC):
         self.instruments = instruments
         self._readers: list[Reader] = []
         self._room: Callable[[], None] = lambda: None
+        self._fail: Callable[[Exception], None] = lambda error: None
 
     def attach(self, reader: Reader) -> None:
         """Let `reader` see the journal from `start` on."""
@@ -38,6 +39,13 @@ class Exchange(ABC):
     def when_room(self, call: Callable[[], None]) -> None:
         """Have `call` called each time the queue, once `full`, has room again."""
         self._room = call
+
+    def when_failed(self, call: Callable[[Exception], None]) -> None:
+        """Have `call` called if the engine or a reader broke: nothing more will be decided.
+
+        What was told may be incomplete then, so that to go on would be worse than to stop.
+        """
+        self._fail = call
 
     @abstractmethod
     async def start(self) -> None:
@@ -66,7 +74,7 @@ class Exchange(ABC):
 
     @abstractmethod
     async def drain(self) -> None:
-        """Wait until everything submitted so far is answered."""
+        """Wait until everything submitted so far is answered, or the engine has failed."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -5,7 +5,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from wood.book.book import MAX_OPEN_ORDERS, Book, OpenOrders
+from msgspec.structs import replace
+
+from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS, Book, OpenOrders
 from wood.exchange.exchange import Exchange
 from wood.exchange.journal import KEPT, Journal
 from wood.model.commands import (
@@ -30,12 +32,12 @@ from wood.model.events import (
 from wood.model.instruments import Instruments
 
 MAX_COMMANDS = 512
-"""Commands in one batch. Together with `MAX_EVENTS` it bounds how long the event loop stands."""
+"""Commands in one batch. With `MAX_EVENTS` it bounds how long the event loop stands."""
 
 MAX_EVENTS = 4096
-"""Events after which a batch ends, however many commands wait."""
+"""Events, rows of lists and orders looked at, after which a batch ends."""
 
-MAX_QUEUE = 20_000
+MAX_QUEUE = 4096
 """Commands that may wait before the node is to stop reading."""
 
 
@@ -54,23 +56,25 @@ class MemoryExchange(Exchange):
         self,
         instruments: Instruments,
         max_open_orders: int = MAX_OPEN_ORDERS,
+        max_resting_orders: int = MAX_RESTING_ORDERS,
         max_queue: int = MAX_QUEUE,
         kept: int = KEPT,
         clock: Callable[[], int] = microseconds,
     ) -> None:
         super().__init__(instruments)
-        open_orders = OpenOrders(max_open_orders)
+        open_orders = OpenOrders(max_open_orders, max_resting_orders)
         self.books = {symbol: Book(symbol, open_orders) for symbol in instruments}
         self.journal = Journal(kept)
         self._clock = clock
         self._time = clock()
         # A new process is a new history; its start tells it from the one before.
-        self._epoch = self._time // 1_000_000
+        self._epoch = self._time
         self._seq = 0
         self._number = 0
         self._queue: deque[Command] = deque()
         self._max_queue = max_queue
         self._was_full = False
+        self._listed = False  # whether the batch holds the answer to a query
         self._scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -85,6 +89,8 @@ class MemoryExchange(Exchange):
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands for the next turn of the event loop."""
         self._queue.extend(commands)
+        if len(self._queue) >= self._max_queue:
+            self._was_full = True
         if not self._scheduled:
             self._scheduled = True
             self._idle.clear()
@@ -93,10 +99,7 @@ class MemoryExchange(Exchange):
     @property
     def full(self) -> bool:
         """Whether `max_queue` commands wait."""
-        if len(self._queue) < self._max_queue:
-            return False
-        self._was_full = True
-        return True
+        return len(self._queue) >= self._max_queue
 
     async def events(self, after: int) -> list[Batch]:
         """The batches of the journal in memory."""
@@ -117,10 +120,15 @@ class MemoryExchange(Exchange):
     def _turn(self) -> None:
         try:
             batch = self._decide()
-            self.journal.append(batch)
+            self.journal.append(_history(batch) if self._listed else batch)
             for reader in self._readers:
                 reader.apply(batch)
-        finally:
+        except Exception as error:
+            # The book and what was told of it may differ now: nobody may trade on that.
+            self._queue.clear()
+            self._idle.set()
+            self._fail(error)
+        else:
             self._after_turn()
 
     def _after_turn(self) -> None:
@@ -138,13 +146,18 @@ class MemoryExchange(Exchange):
         queue, events, first = self._queue, list[Event](), self._seq + 1
         self._time = max(self._time, self._clock())
         self._number += 1
+        self._listed = False
         seq = self._seq
         books = self.books
         size = 0
         for _ in range(min(len(queue), MAX_COMMANDS)):
             command = queue.popleft()
             if isinstance(command, OrderCommand):
-                seq = books[command.symbol].execute(command, seq, events)
+                book = books[command.symbol]
+                seq = book.execute(command, seq, events)
+                if book.looked_at:
+                    size += book.looked_at
+                    book.looked_at = 0
             else:
                 seq, extra = self._other(command, seq, events)
                 size += extra
@@ -169,10 +182,12 @@ class MemoryExchange(Exchange):
                 books = self._books(symbol)
                 orders = [order for book in books for order in book.open_orders(participant)]
                 events.append(OrdersListed(participant, session, symbol, orders))
+                self._listed = True
                 return seq, len(orders)
             case ListInstruments():
                 states = dict.fromkeys(self.instruments, "open")
                 events.append(InstrumentsListed(participant, session, states))
+                self._listed = True
                 return seq, len(states)
             case CloseSession(cancel_orders=cancel_orders):
                 if cancel_orders:
@@ -193,3 +208,9 @@ class MemoryExchange(Exchange):
 
     def _books(self, symbol: str | None) -> list[Book]:
         return list(self.books.values()) if symbol is None else [self.books[symbol]]
+
+
+def _history(batch: Batch) -> Batch:
+    """A batch without the answers to queries: they are long, and told once."""
+    events = [e for e in batch.events if not isinstance(e, OrdersListed | InstrumentsListed)]
+    return replace(batch, events=events)

@@ -3,7 +3,8 @@
 WoodError
 +-- Refusal            a message or command is refused; carries an `ErrorCode`
 +-- ConfigError        the operator's settings are wrong; the text says how to mend them
-+-- JournalTrimmed     the journal no longer reaches back to the asked-for number
++-- EngineFailed       the engine broke and the server stopped
+    +-- JournalTrimmed     the journal no longer reaches back to the asked-for number
 """
 
 from enum import StrEnum
@@ -40,6 +41,8 @@ class ErrorCode(StrEnum):
     LIMIT = "limit", True
     # More messages per second than the connection may send.
     RATE = "rate", True
+    # The server can no longer prove that you got every report; the connection is closed.
+    UNAVAILABLE = "unavailable", True
     # The client's `seq` has a gap or a repeat.
     SEQUENCE = "sequence", False
 
@@ -59,6 +62,10 @@ class Refusal(WoodError):
 
 class ConfigError(WoodError):
     """A setting is wrong; the text is one line that says how to mend it."""
+
+
+class EngineFailed(WoodError):
+    """The engine, or a reader of its journal, broke: a fault of the program, told in the log."""
 
 
 class JournalTrimmed(WoodError):

@@ -3,8 +3,11 @@
 from wood.model.decimals import decimal_text, parse_decimal
 from wood.model.errors import ErrorCode, Refusal
 
-CACHE_SIZE = 1 << 16
+CACHE_SIZE = 1 << 13
 """Entries after which a cache of conversions is emptied, so that no client can make it grow."""
+
+LONGEST_CACHED = 24
+"""Bytes of the longest text that is remembered."""
 
 
 class Scale:
@@ -64,11 +67,12 @@ class _Units(dict[bytes, int]):
         self._scale = scale
 
     def __missing__(self, text: bytes) -> int:
-        if len(self) >= CACHE_SIZE:
-            self.clear()
         # Latin-1 takes every byte, so that the grammar, not the decoder, refuses what is not ASCII.
         units = self._scale.to_units(text.decode("latin-1").removeprefix('"').removesuffix('"'))
-        self[text] = units
+        if len(text) <= LONGEST_CACHED:
+            if len(self) >= CACHE_SIZE:
+                self.clear()
+            self[text] = units
         return units
 
 

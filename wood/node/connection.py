@@ -9,6 +9,12 @@ from typing import Protocol, cast
 
 log = logging.getLogger("wood.node")
 
+TURN = 8 * 1024
+"""Bytes that one connection is heard at once; what more it said waits for its next turn."""
+
+FLUSH = 30.0
+"""Seconds in which a client may read what a closing connection still owes it."""
+
 LINGER = 2.0
 """Seconds that a closing connection still reads, and throws away, what the client sends.
 
@@ -26,6 +32,7 @@ class Pause(Enum):
     OUTPUT = "its own output waits to be read"
     QUEUE = "the engine's queue is full"
     ANSWER = "an answer is under way that must come first"
+    TURN = "others have their turn"
 
 
 class Owner(Protocol):
@@ -50,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._admitted = False
         self._pauses: set[Pause] = set()
-        self._early = b""  # what arrived although reading is paused
+        self._early = b""  # what arrived but must wait, since reading is paused
         self._eof = False
         self._reason = "closed by the client"
         self._linger: asyncio.TimerHandle | None = None
@@ -65,6 +72,10 @@ class Connection(asyncio.Protocol):
 
     def received(self, data: bytes) -> None:
         """Bytes arrived."""
+
+    def portion(self, data: bytes) -> int:
+        """How many bytes of `data` are to be understood in one turn, at least 1."""
+        return min(len(data), TURN)
 
     def ended(self) -> None:
         """The client will send no more; it may still read."""
@@ -102,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._pauses.discard(reason)
         if not self._pauses and self._early:
             data, self._early = self._early, b""
-            self.data_received(data)
+            self._hear(data)
         if not self._pauses and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -112,13 +123,15 @@ class Connection(asyncio.Protocol):
             return
         self.finishing = True
         self._reason = reason
+        self._pauses.clear()
+        self._early = b""
         if self._eof or self._transport.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
-            return
-        self._transport.write_eof()
-        self._pauses.clear()
-        self._transport.resume_reading()
-        self._linger = asyncio.get_running_loop().call_later(LINGER, self._stop_lingering)
+        else:
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        loop = asyncio.get_running_loop()
+        self._linger = loop.call_later(LINGER, self._stop_lingering, loop.time() + FLUSH)
 
     def abort(self, reason: str) -> None:
         """Close at once and forget what was not sent."""
@@ -126,9 +139,24 @@ class Connection(asyncio.Protocol):
         self._reason = reason
         self._transport.abort()
 
-    def _stop_lingering(self) -> None:
-        # Output that is still unread now belongs to a client that does not read.
+    def _stop_lingering(self, deadline: float) -> None:
+        """Close if all was read, else go on waiting until the deadline."""
+        loop = asyncio.get_running_loop()
+        if self.unsent() and loop.time() < deadline:
+            self._linger = loop.call_later(LINGER, self._stop_lingering, deadline)
+            return
+        if self.unsent():
+            self._reason = "too slow: its last answers were not read"
         self._transport.abort()
+
+    def _hear(self, data: bytes) -> None:
+        portion = self.portion(data)
+        if portion < len(data):
+            self._early = data[portion:]
+            self.pause(Pause.TURN)
+            asyncio.get_running_loop().call_soon(self.resume, Pause.TURN)
+            data = data[:portion]
+        self.received(data)
 
     # asyncio.Protocol
 
@@ -154,7 +182,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
             self._early += data
         elif not self.finishing:
-            self.received(data)
+            self._hear(data)
 
     def eof_received(self) -> bool:
         """The client may have closed only its half: it still gets its answers."""

@@ -11,5 +11,8 @@ def raise_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Without a hard limit there is still the kernel's own, which is refused if passed.
     wanted = max(soft, 1 << 16) if hard == resource.RLIM_INFINITY else hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # some systems have a lower limit that they do not tell
+        wanted = soft
     return max(wanted - RESERVE, 1)

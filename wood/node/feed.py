@@ -1,7 +1,8 @@
 """The public market: a fold of the journal, and the subscribers that it is told to.
 
-Subscribers who want the same thing share a `Channel`, so that each line is encoded once for all of
-them. The feed never waits for anybody: who cannot take a batch at once falls behind (`Subscriber`).
+A line is encoded once for all who understand its encoding, and a batch's lines are joined once for
+all who want the same instruments (a `Channel`). The feed never waits for anybody: who cannot take a
+batch at once falls behind (`Subscriber`).
 """
 
 from wood.model.events import Batch, LevelChanged, Snapshot, Trade
@@ -22,20 +23,31 @@ class Feed:
             "msgpack": SubscribedPacked(instruments),
         }
         self._channels: dict[Key, Channel] = {}
-        self._by_symbol: dict[str, list[Channel]] = {symbol: [] for symbol in instruments}
+        self._by_symbol: dict[str, dict[MarketData, list[Channel]]] = {
+            symbol: {encoder: [] for encoder in self._encoders.values()} for symbol in instruments
+        }
 
     def reset(self, snapshot: Snapshot) -> None:
-        """Take over the books of `snapshot`."""
-        self.book.reset(snapshot)
+        """Take over the books of `snapshot`; give them anew to everybody who is there."""
+        vanished = self.book.reset(snapshot)
+        for channel in self._channels.values():
+            for subscriber in [*channel.live, *channel.behind]:
+                subscriber.begin(channel, channel.symbols)
+                # Who was told of these levels can only learn from a total of 0 that they are gone.
+                for symbol, side, price in vanished:
+                    subscriber.level_changed(symbol, side, price)
+                subscriber.catch_up()
 
-    def join(self, subscriber: Subscriber, key: Key) -> None:
-        """Give `subscriber` the present books of `key` and then everything after them."""
+    def join(self, subscriber: Subscriber, encoding: str, symbols: tuple[str, ...]) -> None:
+        """Give `subscriber` the present books of `symbols`, in that order, then what follows."""
+        key = (encoding, tuple(sorted(symbols)))
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = Channel(key, self._encoders[key[0]], self.book)
-            for symbol in key[1]:
-                self._by_symbol[symbol].append(channel)
-        subscriber.begin(channel)
+            channel = self._channels[key] = Channel(key, self._encoders[encoding], self.book)
+            for symbol in symbols:
+                self._by_symbol[symbol][channel.encoder].append(channel)
+        subscriber.begin(channel, symbols)
+        subscriber.catch_up()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` nothing more."""
@@ -48,30 +60,39 @@ class Feed:
         if not channel.live and not channel.behind:
             del self._channels[channel.key]
             for symbol in channel.symbols:
-                self._by_symbol[symbol].remove(channel)
+                self._by_symbol[symbol][channel.encoder].remove(channel)
 
     def apply(self, batch: Batch) -> None:
         """Fold a batch and tell it, one write for each subscriber."""
         time, totals = batch.time, self.book.totals
         for event in batch.events:
             if type(event) is LevelChanged:
-                side, price, total = event.side, event.price, event.quantity
-                totals[event.symbol, side].set(price, total)
-                for channel in self._by_symbol[event.symbol]:
-                    if channel.live:
-                        channel.lines.append(
-                            channel.encoder.level(event.symbol, side, price, total, event.seq)
-                        )
-                    for subscriber in channel.behind:
-                        subscriber.level_changed(event.symbol, side, price)
+                totals[event.symbol, event.side].set(event.price, event.quantity)
+                for encoder, channels in self._by_symbol[event.symbol].items():
+                    if channels:
+                        self._level_changed(event, encoder, channels)
             elif type(event) is Trade:
-                for channel in self._by_symbol[event.symbol]:
-                    line = channel.encoder.trade(event, time)
-                    channel.lines.append(line)
-                    for subscriber in channel.behind:
-                        subscriber.traded(line)
+                for encoder, channels in self._by_symbol[event.symbol].items():
+                    if channels:
+                        line = encoder.trade(event, time)
+                        for channel in channels:
+                            channel.lines.append(line)
+                            for subscriber in channel.behind:
+                                subscriber.traded(line)
         self.book.seq = batch.last
         self._tell()
+
+    def _level_changed(
+        self, event: LevelChanged, encoder: MarketData, channels: list[Channel]
+    ) -> None:
+        symbol, side, price = event.symbol, event.side, event.price
+        line = b""
+        for channel in channels:
+            if channel.live:
+                line = line or encoder.level(symbol, side, price, event.quantity, event.seq)
+                channel.lines.append(line)
+            for subscriber in channel.behind:
+                subscriber.level_changed(symbol, side, price)
 
     def _tell(self) -> None:
         slow: list[Subscriber] = []

@@ -5,6 +5,7 @@ import errno
 import itertools
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from wood.exchange.exchange import Exchange
@@ -39,19 +40,28 @@ class Node:
         self._listeners: list[asyncio.Server] = []
         self._numbers = itertools.count(1)
         self._paused = False
+        self._waiting: deque[PrivateConnection] = deque()
+        """Those that the full queue keeps waiting, the longest first."""
+        self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        """Done when the engine has failed; the node is then to be aborted."""
         self._stopping: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._encodings = (JsonReports(exchange.instruments), PackedReports(exchange.instruments))
         exchange.attach(self._router)
         exchange.attach(self._feed)
         exchange.when_room(self._resume)
+        exchange.when_failed(self._failed)
 
     async def start(self) -> None:
         """Start the engine, then listen. Raises `ConfigError` if a port cannot be had."""
-        await self._exchange.start()
         settings = self._settings
-        await self._listen("private", settings.private, self._private_connection)
-        await self._listen("public", settings.public, self._public_connection)
+        try:
+            await self._exchange.start()
+            await self._listen("private", settings.private, self._private_connection)
+            await self._listen("public", settings.public, self._public_connection)
+        except BaseException:
+            await self.abort("the server did not start")
+            raise
 
     def port(self, kind: str) -> int:
         """The port that the `private` or `public` listener has."""
@@ -78,18 +88,26 @@ class Node:
             listener.close()
         for connection in self.private_connections():
             connection.stop()
-        await self._exchange.drain()
-        for other in list(self._connections):
-            if isinstance(other, PublicConnection):
-                other.stop()
-        if self._connections:
-            try:
-                async with asyncio.timeout(self._settings.drain):
+        try:
+            async with asyncio.timeout(self._settings.drain):
+                await self._exchange.drain()
+                for other in list(self._connections):
+                    if isinstance(other, PublicConnection):
+                        other.stop()
+                if self._connections:
                     await self._gone.wait()
-            except TimeoutError:
-                log.warning("cutting off %d clients that do not read", len(self._connections))
-        for other in list(self._connections):
-            other.abort("the server stopped")
+        except TimeoutError:
+            log.warning("cutting off %d clients that do not read", len(self._connections))
+        await self.abort("the server stopped")
+
+    async def abort(self, reason: str) -> None:
+        """Close everything at once, whatever is still owed. Safe to call twice."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections):
+            connection.abort(reason)
+        if self._connections:
+            await self._gone.wait()
         await self._exchange.close()
 
     # Owner of connections
@@ -99,14 +117,15 @@ class Node:
         if len(self._connections) >= self._max_connections or self._stopping is not None:
             return False
         self._connections[connection] = None
+        self._gone.clear()
         if self._paused and isinstance(connection, PrivateConnection):
-            connection.pause(Pause.QUEUE)
+            self._keep_waiting(connection)
         return True
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         del self._connections[connection]
-        if not self._connections and self._stopping is not None:
+        if not self._connections:
             self._gone.set()
 
     # Commands
@@ -116,12 +135,22 @@ class Node:
         if not self._paused and self._exchange.full:
             self._paused = True
             for connection in self.private_connections():
-                connection.pause(Pause.QUEUE)
+                self._keep_waiting(connection)
+
+    def _keep_waiting(self, connection: PrivateConnection) -> None:
+        if Pause.QUEUE not in connection.pauses:
+            connection.pause(Pause.QUEUE)
+            self._waiting.append(connection)
 
     def _resume(self) -> None:
+        """Hear those again who have waited longest, until the queue is full again."""
         self._paused = False
-        for connection in self.private_connections():
-            connection.resume(Pause.QUEUE)
+        while self._waiting and not self._paused:
+            self._waiting.popleft().resume(Pause.QUEUE)
+
+    def _failed(self, error: Exception) -> None:
+        if not self.failure.done():
+            self.failure.set_result(error)
 
     # Connections
 

@@ -4,10 +4,17 @@ from collections.abc import Callable, Sequence
 
 from wood.model.commands import Command
 from wood.model.errors import ErrorCode
-from wood.node.connection import Connection, Owner, Pause
+from wood.node.connection import TURN, Connection, Owner, Pause
 from wood.node.router import Router
 from wood.node.session import QUERIES, Session
+from wood.wire.message_pack import FIRST_BYTES
 from wood.wire.reports import Reports
+
+LINES_TURN = 128
+"""Lines of one connection that are understood in one turn."""
+
+PACKED_TURN = 2048
+"""Bytes of MessagePack that are; their borders are not known before they are decoded."""
 
 
 class PrivateConnection(Connection):
@@ -79,10 +86,30 @@ class PrivateConnection(Connection):
         """Go on with what was held back, if it was the answer that filled the output buffer."""
         self._go_on()
 
+    def portion(self, data: bytes) -> int:
+        """So many messages at most that they take a millisecond or two, whatever they are."""
+        if self.session.packed or data[0] in FIRST_BYTES:
+            return min(len(data), PACKED_TURN)
+        end = min(len(data), TURN)
+        if data.count(b"\n", 0, end) <= LINES_TURN:
+            return end
+        end = 0
+        for _ in range(LINES_TURN):
+            end = data.index(b"\n", end) + 1
+        return end
+
+    def resume(self, reason: Pause) -> None:
+        """A reason to pause is gone: what was held back comes before what is read next."""
+        super().resume(reason)
+        if reason is Pause.QUEUE:
+            self._go_on()
+
     def _go_on(self) -> None:
-        if self.session.holding and not self._answer_due and Pause.OUTPUT not in self.pauses:
-            self.resume(Pause.ANSWER)
+        waits = self._answer_due or self.pauses & {Pause.OUTPUT, Pause.QUEUE}
+        if self.session.holding and not waits:
             self._say(self.session.answered())
+            if not self._answer_due:
+                self.resume(Pause.ANSWER)
 
     def _say(self, commands: Sequence[Command]) -> None:
         if not commands:

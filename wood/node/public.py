@@ -47,14 +47,14 @@ class PublicConnection(Connection):
         self._encoding = "json"
         self._said: deque[Subscribe | Unreadable] = deque()
         self._next_seq = 1
-        self._last = False  # whether nothing more will be said than what `_said` holds
+        self._understanding = False
 
     # Connection
 
     def opened(self) -> None:
         """Give the book of the default instrument, then live."""
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._feed.join(self._subscriber, ("basic", (self._instruments.default.symbol,)))
+        self._feed.join(self._subscriber, "basic", (self._instruments.default.symbol,))
 
     def received(self, data: bytes) -> None:
         """Understand what is said, in order."""
@@ -62,22 +62,31 @@ class PublicConnection(Connection):
         self._understand()
 
     def ended(self) -> None:
-        """A client that only listens may well close its half: it goes on listening."""
+        """The client closed, or closed its half, which cannot be told apart until it is written to.
+
+        It gets the answers to what it said and the book that it is owed, and no more: who only
+        seems to listen would hold a descriptor for as long as the market is silent.
+        """
         self._said.extend(self._decoder.end())
         self._understand()
 
     def stop(self) -> None:
         """Say no more than what was said."""
+        self._end("the server stops")
+
+    def _end(self, reason: str) -> None:
+        self._said.clear()
         self._feed.leave(self._subscriber)
-        self.finish("the server stops")
+        self.finish(reason)
 
     def lost(self) -> None:
         """Tell the feed."""
         self._feed.leave(self._subscriber)
 
     def room(self) -> None:
-        """Catch up."""
+        """Catch up, then understand what is still to be answered."""
         self._subscriber.catch_up()
+        self._understand()
 
     # Sink
 
@@ -99,15 +108,21 @@ class PublicConnection(Connection):
         self.abort("too slow: too many trades and levels wait for it")
 
     def _understand(self) -> None:
-        while self._said and self._subscriber.is_live and not self.finishing:
+        # The answer to `subscribe` may bring us back here, through `live`, before it is finished.
+        if self._understanding:
+            return
+        self._understanding = True
+        while self._said and self._subscriber.is_live and self.writable():
             said = self._said.popleft()
             try:
                 self._answer(said)
             except Refusal as refusal:
                 self.write(error(refusal.code, refusal.text, self._encoding))
             if isinstance(said, Unreadable) and said.fatal:
-                self._said.clear()
-                self.stop()
+                self._end("a message that cannot be read to its end")
+        self._understanding = False
+        if self._eof and not self._said and self._subscriber.is_live:
+            self._end("closed by the client")
         if self._said:
             self.pause(Pause.ANSWER)
         elif Pause.ANSWER in self.pauses:
@@ -135,4 +150,4 @@ class PublicConnection(Connection):
         self._feed.leave(self._subscriber)
         self.write(subscribed(symbols, message.encoding, self._encoding))
         self._encoding = message.encoding
-        self._feed.join(self._subscriber, (message.encoding, symbols))
+        self._feed.join(self._subscriber, message.encoding, symbols)

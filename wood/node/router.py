@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from wood.model.errors import ErrorCode
 from wood.model.events import (
     AllCanceled,
     Batch,
@@ -62,7 +63,15 @@ class Router:
             del self._by_participant[participant]
 
     def reset(self, snapshot: Snapshot) -> None:
-        """At the start there is nobody to tell."""
+        """History forked: nobody can be sure to have got every report, so each is told and closed.
+
+        At the start there is nobody to tell.
+        """
+        text = "reports may have been lost; connect again"
+        for connection in list(self._by_session.values()):
+            connection.out.append(connection.reports.error(ErrorCode.UNAVAILABLE, text))
+            connection.flush()
+            connection.finish("reports may have been lost")
 
     def apply(self, batch: Batch) -> None:
         """Put each event's reports to the connections concerned, then send them."""

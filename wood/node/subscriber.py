@@ -14,7 +14,7 @@ from wood.node.public_book import PublicBook
 from wood.wire.market_data import MarketData, snapshot_end
 
 Key = tuple[str, tuple[str, ...]]
-"""What a channel carries: the encoding (`basic`, `json`, `msgpack`) and the symbols."""
+"""What a channel carries: the encoding (`basic`, `json`, `msgpack`) and the symbols, sorted."""
 
 CHUNK = 500
 """Lines that are encoded at once for one who catches up."""
@@ -63,7 +63,7 @@ class Subscriber:
         self.overflowed = False
         self._sink = sink
         self._limit = limit
-        self._books: list[tuple[str, Side]] = []  # still to be sent, the next one last
+        self._books: dict[tuple[str, Side], None] = {}  # still to be sent, the next one first
         self._reached: int | None = None  # the last price sent of the next book
         self._snapshot_seq: int | None = None  # to be said after the books
         self._trades: list[bytes] = []
@@ -74,16 +74,16 @@ class Subscriber:
         """Whether it gets each batch as it comes."""
         return self.channel is not None and self in self.channel.live
 
-    def begin(self, channel: Channel) -> None:
-        """Send the books of `channel` as they are now, then what comes after."""
+    def begin(self, channel: Channel, symbols: tuple[str, ...]) -> None:
+        """Owe the client the books of `symbols` and what comes after; `catch_up` pays."""
         self.channel = channel
-        self._books = [(symbol, side) for symbol in channel.symbols for side in (BUY, SELL)][::-1]
+        channel.live.discard(self)
+        self._books = dict.fromkeys((symbol, side) for symbol in symbols for side in (BUY, SELL))
         self._reached = None
         self._snapshot_seq = None if channel.key[0] == "basic" else channel.book.seq
         self._trades.clear()
         self._levels.clear()
         channel.behind.add(self)
-        self.catch_up()
 
     def take(self, data: bytes) -> bool:
         """Take a batch's lines; False if the client can take no more after them."""
@@ -118,7 +118,7 @@ class Subscriber:
     def _to_come(self, channel: Channel, symbol: str, side: Side, price: int) -> bool:
         if (symbol, side) not in self._books:
             return False
-        if (symbol, side) != self._books[-1] or self._reached is None:
+        if (symbol, side) != next(iter(self._books)) or self._reached is None:
             return True
         return not channel.book.totals[symbol, side].better(price, self._reached)
 
@@ -156,10 +156,10 @@ class Subscriber:
         return None
 
     def _next_of_book(self, channel: Channel) -> list[bytes]:
-        symbol, side = self._books[-1]
-        levels = channel.book.totals[symbol, side].behind(self._reached, CHUNK)
+        symbol, side = next(iter(self._books))
+        levels = channel.book.totals[symbol, side].after(self._reached, CHUNK)
         if len(levels) < CHUNK:
-            self._books.pop()
+            del self._books[symbol, side]
             self._reached = None
         else:
             self._reached = levels[-1][0]

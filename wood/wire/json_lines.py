@@ -32,8 +32,7 @@ class JsonLines(Generic[M]):
         self._decoder = decoder
         self._readers = readers
         self._limit = limit
-        self._parts: list[bytes] = []  # of the line that has no end yet
-        self._size = 0
+        self._rest = bytearray()  # of the line that has no end yet
         self._failed = False
 
     def feed(self, data: bytes) -> list[M | Unreadable]:
@@ -44,11 +43,9 @@ class JsonLines(Generic[M]):
         if not end:
             return self._keep(data)
         lines = data[:end]
-        if self._parts:
-            self._parts.append(lines)
-            lines = b"".join(self._parts)
-            self._parts.clear()
-        self._size = 0
+        if self._rest:
+            lines = bytes(self._rest + lines)
+            self._rest.clear()
         messages = self._read(lines)
         if end < len(data) and not self._failed:
             messages += self._keep(data[end:])
@@ -56,19 +53,20 @@ class JsonLines(Generic[M]):
 
     def end(self) -> list[M | Unreadable]:
         """What is left when the client will send no more: a line without an end is an error."""
-        if self._failed or not b"".join(self._parts).strip():
+        if self._failed or not self._rest.strip():
             return []
         self._failed = True
         return [Unreadable(ErrorCode.INVALID, "the last line has no end", fatal=True)]
 
     def _keep(self, part: bytes) -> list[M | Unreadable]:
-        self._parts.append(part)
-        self._size += len(part)
-        return [self._too_long()] if self._size > self._limit else []
+        self._rest += part
+        # The \r that may come before the end is not counted.
+        size = len(self._rest) - self._rest.endswith(b"\r")
+        return [self._too_long()] if size > self._limit else []
 
     def _too_long(self) -> Unreadable:
         self._failed = True
-        self._parts.clear()
+        self._rest.clear()
         text = f"a line may have at most {self._limit} bytes"
         return Unreadable(ErrorCode.TOO_LONG, text, fatal=True)
 
@@ -88,7 +86,7 @@ class JsonLines(Generic[M]):
     def _read_each(self, lines: bytes) -> list[M | Unreadable]:
         messages: list[M | Unreadable] = []
         for line in lines.split(b"\n"):
-            if len(line) > self._limit:
+            if len(line) > self._limit and len(line.removesuffix(b"\r")) > self._limit:
                 messages.append(self._too_long())
                 break
             if line and not line.isspace():

@@ -2,8 +2,11 @@
 
 
 def packed(text: bytes) -> int | str:
-    """A decimal for MessagePack: an integer when whole, otherwise a string, never a float."""
-    return text.decode() if b"." in text else int(text)
+    """A decimal for MessagePack: an integer when it is one of 64 bits, else a string."""
+    if b"." in text or len(text) > 20:
+        return text.decode()
+    number = int(text)
+    return number if number < 2**64 else text.decode()
 
 
 def seconds(microseconds: int) -> bytes:

@@ -10,7 +10,7 @@ One flat list would move megabytes for an insertion in the middle of a million p
 """
 
 
-class Ladder:
+class SortedPrices:
     """Distinct integer keys, kept sorted; the greatest is the best.
 
     A side that prefers low prices hands in negated ones (see `BookSide`). Adding and removing near
@@ -57,7 +57,7 @@ class Ladder:
         # The bound of a chunk whose greatest key went stays: it still divides it from the next.
 
     def descending(self) -> Iterator[int]:
-        """All keys, best first. The ladder must not change meanwhile."""
+        """All keys, best first. They must not change meanwhile."""
         for chunk in reversed(self._chunks):
             yield from reversed(chunk)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wood.book import ladder as module
-from wood.book.ladder import Ladder
+from wood.book import prices as module
+from wood.book.prices import SortedPrices
 
 
 @pytest.fixture(autouse=True)
@@ -16,30 +16,30 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_like_a_sorted_set(seed: int) -> None:
     draw = random.Random(seed)
-    ladder, model = Ladder(), set[int]()
+    prices, model = SortedPrices(), set[int]()
     for _ in range(600):
         key = draw.randrange(-100, 100)
         if key in model:
-            ladder.remove(key)
+            prices.remove(key)
             model.remove(key)
         else:
-            ladder.add(key)
+            prices.add(key)
             model.add(key)
         ordered = sorted(model, reverse=True)
-        assert list(ladder.descending()) == ordered
-        assert ladder.best() == (ordered[0] if ordered else None)
-        assert len(ladder) == len(model)
+        assert list(prices.descending()) == ordered
+        assert prices.best() == (ordered[0] if ordered else None)
+        assert len(prices) == len(model)
         start, count = draw.choice([None, draw.randrange(-110, 110)]), draw.randrange(1, 30)
         below = [k for k in ordered if start is None or k < start][:count]
-        assert ladder.below(start, count) == below
+        assert prices.below(start, count) == below
 
 
 @given(st.sets(st.integers()), st.integers(1, 9))
 def test_below_walks_through_everything(keys: set[int], count: int) -> None:
-    ladder = Ladder()
+    prices = SortedPrices()
     for key in keys:
-        ladder.add(key)
+        prices.add(key)
     found: list[int] = []
-    while chunk := ladder.below(found[-1] if found else None, count):
+    while chunk := prices.below(found[-1] if found else None, count):
         found += chunk
     assert found == sorted(keys, reverse=True)
