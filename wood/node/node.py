@@ -39,7 +39,6 @@ class Node:
         self._connections: dict[Connection, None] = {}
         self._listeners: list[asyncio.Server] = []
         self._numbers = itertools.count(1)
-        self._paused = False
         self._waiting: deque[PrivateConnection] = deque()
         """Those that the full queue keeps waiting, the longest first."""
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -118,8 +117,6 @@ class Node:
             return False
         self._connections[connection] = None
         self._gone.clear()
-        if self._paused and isinstance(connection, PrivateConnection):
-            self._keep_waiting(connection)
         return True
 
     def closed(self, connection: Connection) -> None:
@@ -130,22 +127,20 @@ class Node:
 
     # Commands
 
-    def _submit(self, commands: Sequence[Command]) -> None:
-        self._exchange.submit(commands)
-        if not self._paused and self._exchange.full:
-            self._paused = True
-            for connection in self.private_connections():
-                self._keep_waiting(connection)
+    def _submit(self, connection: PrivateConnection, commands: Sequence[Command]) -> None:
+        """Ask the engine; who makes its queue full, or adds to it, waits until it has room.
 
-    def _keep_waiting(self, connection: PrivateConnection) -> None:
-        if Pause.QUEUE not in connection.pauses:
+        Each connection is paused by what it says itself, so that one that says little is heard
+        however much others say, and the queue exceeds its bound by a turn of each at most.
+        """
+        self._exchange.submit(commands)
+        if self._exchange.full and Pause.QUEUE not in connection.pauses:
             connection.pause(Pause.QUEUE)
             self._waiting.append(connection)
 
     def _resume(self) -> None:
         """Hear those again who have waited longest, until the queue is full again."""
-        self._paused = False
-        while self._waiting and not self._paused:
+        while self._waiting and not self._exchange.full:
             self._waiting.popleft().resume(Pause.QUEUE)
 
     def _failed(self, error: Exception) -> None:

@@ -27,7 +27,7 @@ class PrivateConnection(Connection):
         session: Session,
         owner: Owner,
         router: Router,
-        submit: Callable[[Sequence[Command]], None],
+        submit: Callable[["PrivateConnection", Sequence[Command]], None],
         encodings: tuple[Reports, Reports],
         output_limit: int,
     ) -> None:
@@ -114,7 +114,7 @@ class PrivateConnection(Connection):
     def _say(self, commands: Sequence[Command]) -> None:
         if not commands:
             return
-        self._submit(commands)
+        self._submit(self, commands)
         if isinstance(commands[-1], QUERIES):
             self._answer_due = True
             self.pause(Pause.ANSWER)
