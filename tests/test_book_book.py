@@ -206,6 +206,16 @@ class TestAmend:
 
 
 class TestBounds:
+    def test_the_numbers_of_the_protocol(self) -> None:
+        assert module.MAX_MET == 10_000
+
+    def test_open_orders_of_all(self) -> None:
+        book = BookTable("10 A | 99 |", OpenOrders(total_limit=2))
+        book.new("B", BUY, 98, 1)
+        assert book.new("C", BUY, 97, 1) == ["refused limit"]
+        assert book.new("C", SELL, 98, 11, IOC)[-1] == "bid 98: 0"
+        assert book.new("C", BUY, 97, 1) == ["new C3", "bid 97: 1"]
+
     def test_open_orders(self) -> None:
         book = BookTable("10 A | 99 |", OpenOrders(limit=2))
         book.new("A", BUY, 98, 1)

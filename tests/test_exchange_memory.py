@@ -7,7 +7,7 @@ from wood.exchange import memory
 from wood.exchange.memory import MemoryExchange
 from wood.model.commands import Command, ListOrders, NewOrder, Refuse
 from wood.model.errors import ErrorCode
-from wood.model.orders import BUY, SELL
+from wood.model.orders import BUY, FOK, SELL
 
 
 def refuse(text: str) -> Command:
@@ -110,5 +110,51 @@ def test_time_never_runs_backwards() -> None:
             exchange.submit([refuse("")])
             await exchange.drain()
         assert [batch.time for batch in recorder.batches] == [2000, 2000, 3000]
+
+    with_loop(test)
+
+
+def test_answers_to_queries_are_told_but_not_kept() -> None:
+    async def test() -> None:
+        exchange = MemoryExchange(INSTRUMENTS)
+        recorder = await started(exchange)
+        exchange.submit([refuse("1"), ListOrders("A", "A", 1), refuse("2")])
+        await exchange.drain()
+        exchange.submit([refuse("3")])
+        await exchange.drain()
+        assert [len(batch.events) for batch in recorder.batches] == [3, 1]
+        assert [len(batch.events) for batch in exchange.journal._batches] == [2, 1]
+
+    with_loop(test)
+
+
+def test_orders_looked_at_in_vain_end_a_batch() -> None:
+    async def test() -> None:
+        exchange = MemoryExchange(INSTRUMENTS)
+        recorder = await started(exchange)
+        makers = [NewOrder("A", "A", 1, "WOOD", n, BUY, 5, 1) for n in range(5000)]
+        kill = NewOrder("B", "B", 1, "WOOD", 1, SELL, 5, 9000, FOK)
+        exchange.submit(makers)
+        await exchange.drain()
+        exchange.submit([kill] * 3)
+        await exchange.drain()
+        assert [len(batch.events) for batch in recorder.batches[-3:]] == [2, 2, 2]
+
+    with_loop(test)
+
+
+def test_an_engine_or_a_reader_that_breaks_decides_nothing_more() -> None:
+    async def test() -> None:
+        exchange = MemoryExchange(INSTRUMENTS)
+        recorder = await started(exchange)
+        failures: list[Exception] = []
+        exchange.when_failed(failures.append)
+        exchange.submit([NewOrder("A", "A", 1, "NO SUCH SYMBOL", 1, BUY, 5, 1), refuse("1")])
+        await exchange.drain()
+        exchange.submit([refuse("2")])
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert [type(failure) for failure in failures] == [KeyError]
+        assert recorder.batches == []
 
     with_loop(test)

@@ -261,3 +261,31 @@ def test_while_the_book_is_sent_no_level_is_told_twice_that_did_not_change(
     assert told.count(0.5) == 1, "it was still to come when it changed"
     assert told[-2:] == [0.95, 1.01], "these had been passed"
     assert len(told) == 102
+
+
+@pytest.mark.parametrize("key", [BASIC, ("json", ("WOOD",))])
+def test_after_a_fork_everybody_gets_the_book_anew(key: tuple[str, tuple[str, ...]]) -> None:
+    """Also the levels that are no more: only a total of 0 can say so."""
+    market = Market(bids=3)
+    live, slow = market.join(Client(), key), market.join(Client(), key)
+    slow.room = 0
+    market.happen(market.level(SELL, 500, 1), market.trade(7, 7))
+    market.happen(market.level(SELL, 600, 1), market.trade(8, 8))
+    books = {"WOOD": BookSnapshot([(2, 9), (1, 5)], []), "PEAR": BookSnapshot([], [])}
+    market.feed.reset(Snapshot("main", 2, 100, 0, books))
+    market.seq = 100
+    slow.read_on(10**6)
+    for client in (live, slow):
+        assert client.book() == {("bid", 0.02): 9, ("bid", 0.01): 5} == market.totals()
+    market.happen(market.level(BUY, 1, 0))
+    assert live.take()[-1] == slow.take()[-1] == "bid 0.01: 0"
+
+
+def test_the_order_of_symbols_is_the_subscribers_own_the_lines_are_shared() -> None:
+    market = Market()
+    market.happen(market.level(BUY, 14500, 3), market.level(BUY, 41, 5, "PEAR"))
+    first = market.join(Client(), ("json", ("PEAR", "WOOD")))
+    second = market.join(Client(), ("json", ("WOOD", "PEAR")))
+    assert [line.get("symbol") for line in first.lines] == ["PEAR", "WOOD", None]
+    assert [line.get("symbol") for line in second.lines] == ["WOOD", "PEAR", None]
+    assert len(market.feed._channels) == 1

@@ -4,11 +4,15 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from tests.engines import INSTRUMENTS, with_loop
 from wood.exchange.exchange import Exchange
 from wood.exchange.memory import MemoryExchange
 from wood.model.commands import Command
+from wood.model.errors import ConfigError
 from wood.model.events import Batch, Snapshot
+from wood.node import connection
 from wood.node.connection import KEEPALIVE, Pause
 from wood.node.node import Node
 from wood.node.private import LINES_TURN
@@ -135,5 +139,77 @@ def test_stopping_twice_waits_for_the_first() -> None:
         await second
         await node.stop()
         assert len(node.private_connections()) == 0
+
+    with_loop(test)
+
+
+def test_a_client_that_reads_late_still_gets_all_that_it_is_owed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The connection is finished and has lingered again and again before the client reads."""
+    monkeypatch.setattr(connection, "LINGER", 0.01)
+    lingered: list[float] = []
+    stop_lingering = connection.Connection._stop_lingering
+
+    def count(self: connection.Connection, deadline: float) -> None:
+        lingered.append(deadline)
+        stop_lingering(self, deadline)
+
+    monkeypatch.setattr(connection.Connection, "_stop_lingering", count)
+
+    async def test() -> None:
+        node = Node(MemoryExchange(INSTRUMENTS), Settings(private=0, public=0), 100)
+        await node.start()
+        loop = asyncio.get_running_loop()
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.setblocking(False)
+            await loop.sock_connect(peer, ("127.0.0.1", node.port("private")))
+            await until(lambda: len(node.private_connections()) == 1)
+            sock = node.private_connections()[0]._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            await loop.sock_sendall(peer, b"[]\n" * 500 + b"x" * 70_000)
+            await until(lambda: len(lingered) > 5)
+            data = b""
+            while piece := await loop.sock_recv(peer, 1 << 20):
+                data += piece
+            assert data.count(b"\n") == 501
+            assert b"too_long" in data[-200:]
+        await node.stop()
+
+    with_loop(test)
+
+
+def test_an_engine_that_fails_is_told_and_the_node_can_be_aborted() -> None:
+    async def test() -> None:
+        exchange = MemoryExchange(INSTRUMENTS)
+        node = Node(exchange, SETTINGS, 100)
+        await node.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port("private"))
+        monkey = RuntimeError("broken")
+
+        def apply(batch: Batch) -> None:
+            raise monkey
+
+        node._feed.apply = apply  # type: ignore[method-assign]
+        writer.write(LINE)
+        assert await node.failure is monkey
+        await node.abort("the server failed")
+        await reader.read()
+        assert node.private_connections() == []
+        writer.close()
+        await node.stop()
+
+    with_loop(test)
+
+
+def test_a_port_in_use_leaves_nothing_open() -> None:
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            node = Node(MemoryExchange(INSTRUMENTS), Settings(private=0, public=port), 100)
+            with pytest.raises(ConfigError, match="is in use"):
+                await node.start()
+            assert not any(listener.is_serving() for listener in node._listeners)
 
     with_loop(test)

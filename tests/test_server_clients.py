@@ -126,10 +126,10 @@ class TestEnds:
                 peer.socket.close()
 
 
-def send_until_blocked(peer: Peer, lines: Iterator[bytes]) -> int:
+def send_until_blocked(peer: Peer, lines: Iterator[bytes], patience: float = 1) -> int:
     """Send, never reading, until the server takes no more; the lines that it was sent whole."""
     sent, data = 0, b""
-    while select.select([], [peer.socket], [], 1)[1]:
+    while select.select([], [peer.socket], [], patience)[1]:
         if not data:
             data = b"".join(next(lines) for _ in range(500))
             sent += 500

@@ -32,10 +32,7 @@ class Feed:
         vanished = self.book.reset(snapshot)
         for channel in self._channels.values():
             for subscriber in [*channel.live, *channel.behind]:
-                subscriber.begin(channel, channel.symbols)
-                # Who was told of these levels can only learn from a total of 0 that they are gone.
-                for symbol, side, price in vanished:
-                    subscriber.level_changed(symbol, side, price)
+                subscriber.begin(channel, channel.symbols, vanished)
                 subscriber.catch_up()
 
     def join(self, subscriber: Subscriber, encoding: str, symbols: tuple[str, ...]) -> None:

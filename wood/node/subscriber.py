@@ -6,6 +6,7 @@ reads: first the book if it has none yet, then the kept trades, then each marked
 total. What is kept is bounded; past that the client is closed.
 """
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Protocol
 
@@ -15,6 +16,9 @@ from wood.wire.market_data import MarketData, snapshot_end
 
 Key = tuple[str, tuple[str, ...]]
 """What a channel carries: the encoding (`basic`, `json`, `msgpack`) and the symbols, sorted."""
+
+LevelKey = tuple[str, Side, int]
+"""Symbol, side and price in ticks."""
 
 CHUNK = 500
 """Lines that are encoded at once for one who catches up."""
@@ -67,22 +71,28 @@ class Subscriber:
         self._reached: int | None = None  # the last price sent of the next book
         self._snapshot_seq: int | None = None  # to be said after the books
         self._trades: list[bytes] = []
-        self._levels: dict[tuple[str, Side, int], None] = {}
+        self._levels: dict[LevelKey, None] = {}
 
     @property
     def is_live(self) -> bool:
         """Whether it gets each batch as it comes."""
         return self.channel is not None and self in self.channel.live
 
-    def begin(self, channel: Channel, symbols: tuple[str, ...]) -> None:
-        """Owe the client the books of `symbols` and what comes after; `catch_up` pays."""
+    def begin(
+        self, channel: Channel, symbols: tuple[str, ...], gone: Iterable[LevelKey] = ()
+    ) -> None:
+        """Owe the client the books of `symbols` and what comes after; `catch_up` pays.
+
+        `gone` are levels that it may have been told of and that are no more: only a total of 0
+        can say so.
+        """
         self.channel = channel
         channel.live.discard(self)
         self._books = dict.fromkeys((symbol, side) for symbol in symbols for side in (BUY, SELL))
         self._reached = None
         self._snapshot_seq = None if channel.key[0] == "basic" else channel.book.seq
         self._trades.clear()
-        self._levels.clear()
+        self._levels = {key: None for key in gone if key[0] in symbols}
         channel.behind.add(self)
 
     def take(self, data: bytes) -> bool:
