@@ -205,7 +205,7 @@ def test_who_left_is_told_nothing_and_channels_go_with_the_last() -> None:
     market.feed.leave(second.subscriber)
     market.feed.leave(second.subscriber)
     assert market.feed._channels == {}
-    assert not any(channels for by in market.feed._by_symbol.values() for channels in by.values())
+    assert market.feed._by_symbol == {"WOOD": {}, "PEAR": {}}
 
 
 def test_a_long_book_gives_others_their_turn() -> None:

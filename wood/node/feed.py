@@ -24,7 +24,7 @@ class Feed:
         }
         self._channels: dict[Key, Channel] = {}
         self._by_symbol: dict[str, dict[MarketData, list[Channel]]] = {
-            symbol: {encoder: [] for encoder in self._encoders.values()} for symbol in instruments
+            symbol: {} for symbol in instruments
         }
 
     def reset(self, snapshot: Snapshot) -> None:
@@ -42,7 +42,7 @@ class Feed:
         if channel is None:
             channel = self._channels[key] = Channel(key, self._encoders[encoding], self.book)
             for symbol in symbols:
-                self._by_symbol[symbol][channel.encoder].append(channel)
+                self._by_symbol[symbol].setdefault(channel.encoder, []).append(channel)
         subscriber.begin(channel, symbols)
         subscriber.catch_up()
 
@@ -57,39 +57,33 @@ class Feed:
         if not channel.live and not channel.behind:
             del self._channels[channel.key]
             for symbol in channel.symbols:
-                self._by_symbol[symbol][channel.encoder].remove(channel)
+                channels = self._by_symbol[symbol][channel.encoder]
+                channels.remove(channel)
+                if not channels:
+                    del self._by_symbol[symbol][channel.encoder]
 
     def apply(self, batch: Batch) -> None:
         """Fold a batch and tell it, one write for each subscriber."""
-        time, totals = batch.time, self.book.totals
+        time, totals, by_symbol = batch.time, self.book.totals, self._by_symbol
         for event in batch.events:
             if type(event) is LevelChanged:
-                totals[event.symbol, event.side].set(event.price, event.quantity)
-                for encoder, channels in self._by_symbol[event.symbol].items():
-                    if channels:
-                        self._level_changed(event, encoder, channels)
+                symbol, side, price, total = event.symbol, event.side, event.price, event.quantity
+                totals[symbol, side].set(price, total)
+                for encoder, channels in by_symbol[symbol].items():
+                    line = encoder.level(symbol, side, price, total, event.seq)
+                    for channel in channels:
+                        channel.lines.append(line)
+                        for subscriber in channel.behind:
+                            subscriber.level_changed(symbol, side, price)
             elif type(event) is Trade:
-                for encoder, channels in self._by_symbol[event.symbol].items():
-                    if channels:
-                        line = encoder.trade(event, time)
-                        for channel in channels:
-                            channel.lines.append(line)
-                            for subscriber in channel.behind:
-                                subscriber.traded(line)
+                for encoder, channels in by_symbol[event.symbol].items():
+                    line = encoder.trade(event, time)
+                    for channel in channels:
+                        channel.lines.append(line)
+                        for subscriber in channel.behind:
+                            subscriber.traded(line)
         self.book.seq = batch.last
         self._tell()
-
-    def _level_changed(
-        self, event: LevelChanged, encoder: MarketData, channels: list[Channel]
-    ) -> None:
-        symbol, side, price = event.symbol, event.side, event.price
-        line = b""
-        for channel in channels:
-            if channel.live:
-                line = line or encoder.level(symbol, side, price, event.quantity, event.seq)
-                channel.lines.append(line)
-            for subscriber in channel.behind:
-                subscriber.level_changed(symbol, side, price)
 
     def _tell(self) -> None:
         slow: list[Subscriber] = []
