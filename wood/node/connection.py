@@ -137,6 +137,7 @@ class Connection(asyncio.Protocol):
         """Close at once and forget what was not sent."""
         self.finishing = True
         self._reason = reason
+        self._early = b""
         self._transport.abort()
 
     def _stop_lingering(self, deadline: float) -> None:
@@ -207,6 +208,7 @@ class Connection(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         self.finishing = True
+        self._early = b""
         if self._admitted:
             if exc is not None:
                 self._reason = str(exc)
