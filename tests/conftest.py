@@ -1,11 +1,16 @@
 """Fixtures for all tests."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import Server
+
+# What a shell runs in the background ignores Ctrl-C, and would hand that down to every process that
+# the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -55,6 +55,15 @@ def test_help_of_commands(command: str) -> None:
         (["watch", "--no-such-flag"], "No such option"),
         (["-c", "-n", "0"], "Invalid value for '-n'"),
         (["replay", "no-such-file"], "does not exist"),
+        (["-c", "--rate", "nan"], "Invalid value for '--rate': nan is not a finite number"),
+        (["-c", "--rate", "inf"], "Invalid value for '--rate': inf is not a finite number"),
+        (["replay", "README.md", "--speed", "nan"], "Invalid value for '--speed'"),
+        (["replay", "README.md", "--speed", "inf"], "Invalid value for '--speed'"),
+        (["bench", "--spread", "nan"], "Invalid value for '--spread'"),
+        (["bench", "--spread", "inf"], "Invalid value for '--spread'"),
+        (["bench", "--spread", "1e308"], "Invalid value for '--spread'"),
+        (["bench", "--timeout", "nan"], "Invalid value for '--timeout'"),
+        (["bench", "--cancel-share", "nan"], "Invalid value for '--cancel-share'"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], said: str) -> None:

@@ -1,5 +1,6 @@
 """`wood bench` against servers: the real one, the ceiling, and some that do not behave."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +17,9 @@ import pytest
 from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, run_wood
 from wood.model.errors import WoodError
 from wood.tools.bench.ceiling import acknowledge
+from wood.tools.bench.flow import Flow
 from wood.tools.bench.process import free_ports
-from wood.tools.bench.run import run
+from wood.tools.bench.run import draw, run
 from wood.tools.bench.settings import Settings
 
 
@@ -111,6 +114,7 @@ def test_json(ceiling: int) -> None:
         "target",
         "ceiling",
         "ratio",
+        "refusal",
     }
     assert (
         set(report["target"])
@@ -148,6 +152,21 @@ def test_a_second_run_is_not_refused_for_what_the_first_left(server: Server) -> 
         assert set(report["target"]["errors"]) <= {"not_found"}
 
 
+def test_nothing_is_left_in_the_book(server: Server) -> None:
+    bench("-p", server.private, "-n", 20_000)
+    with server.watcher() as watcher:
+        watcher.send({"message": "subscribe", "symbols": ["WOOD"]})
+        assert [line["type"] for line in watcher.messages(2)] == ["subscribed", "snapshot"]
+
+
+def test_a_server_that_takes_no_order_is_an_error(server: Server) -> None:
+    ended = run_wood("bench", "-p", str(server.public), "-n", "100", "-c", "2")
+    assert "100.00% (invalid 100)" in ended.stdout
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("wood: the server took no order; the first refusal was: message")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_refusals_are_counted_by_code(start_server: Callable[..., Server]) -> None:
     limited = start_server("--max-open-orders", "5")
     report = bench("-p", limited.private, "-n", 2000, "-c", 2)
@@ -157,7 +176,7 @@ def test_refusals_are_counted_by_code(start_server: Callable[..., Server]) -> No
 
 
 def test_a_server_of_its_own() -> None:
-    report = bench("--serve", "--ceiling", "--pairs", 1, "-n", 500)
+    report = bench("--serve", "--ceiling", "--pairs", 1, "-n", 5000)
     assert report["settings"]["subscribers"] == 1
     assert report["target"]["public_lines_per_second"] > 0
     assert report["ratio"]["median"] > 0
@@ -215,6 +234,48 @@ def test_interrupted_it_ends_in_one_line(number: signal.Signals) -> None:
                 _, errors = process.communicate(timeout=PATIENCE)
     assert errors == "wood: interrupted before the first round was over\n"
     assert process.returncode == 1
+
+
+async def _draw_and_cancel() -> None:
+    drawing = asyncio.create_task(draw(Flow(1, 0.15, 10, 1), 10**9))
+    await asyncio.sleep(0)
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+
+
+def test_drawing_can_be_interrupted() -> None:
+    asyncio.run(_draw_and_cancel())
+
+
+def child_of(pid: int) -> int | None:
+    """The server that a benchmark has started, once it runs."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"--private" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    return None
+
+
+def is_over(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_its_own_server_ends_with_it(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "wood", "bench", "--serve", "-n", "1000000000"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=clean_environment(), stderr=subprocess.DEVNULL
+    ) as process:
+        eventually(lambda: child_of(process.pid) is not None, "a server of its own")
+        server = child_of(process.pid)
+        assert server is not None
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == (1 if number is signal.SIGINT else -number)
+        eventually(lambda: is_over(server), "the end of its server")
 
 
 def test_interrupted_it_reports_the_rounds_that_are_over() -> None:

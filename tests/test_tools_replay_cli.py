@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, Server, clean_environment, run_wood
+from tests.support import PATIENCE, ROOT, Server, clean_environment, run_wood
 from wood.tools.replay.lobster import BookRow, read_book
 
 FLOW = "examples/flow-messages.csv"
@@ -38,7 +38,7 @@ def begin(*arguments: object) -> "subprocess.Popen[str]":
 
 def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     with process:
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=2 * PATIENCE)
     return process.returncode, output, errors
 
 
@@ -56,6 +56,7 @@ def public_book(server: Server, row: BookRow) -> BookRow:
 def listener() -> Iterator[socket.socket]:
     """A server that takes a connection and nothing else."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(2 * PATIENCE)
         yield listening
 
 
@@ -94,7 +95,17 @@ def test_it_keeps_the_pace_asked_for(server: Server, tmp_path: Path) -> None:
 def test_refusals_are_reported_by_code(server: Server) -> None:
     code, output, errors = replay(FLOW, "--symbol", "NONE", "--port", server.private)
     assert "orders accepted 0, messages refused 476 (476 unknown_symbol)\n" in output
-    assert (code, errors) == (0, "")
+    assert code == 1
+    reason = "the first refusal was: no instrument has this symbol"
+    assert errors == f"wood: the server took no order; {reason}\n"
+
+
+def test_the_public_port_by_mistake(server: Server) -> None:
+    code, output, errors = replay(FLOW, "--port", server.public)
+    assert "orders accepted 0, messages refused 476 (476 invalid)\n" in output
+    assert code == 1
+    assert errors.startswith("wood: the server took no order; the first refusal was: message")
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.skipif(

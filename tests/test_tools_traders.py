@@ -1,5 +1,6 @@
 """The random traders: what they decide by unit tests, the rest against a real server."""
 
+import asyncio
 import json
 import re
 import signal
@@ -16,7 +17,9 @@ from statistics import mean, stdev
 import pytest
 
 from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, run_wood
+from wood.model.errors import WoodError
 from wood.model.orders import BUY, SELL
+from wood.tools.connection import ConnectionFailed
 from wood.tools.requests import (
     CancelOrder,
     CreateOrder,
@@ -25,6 +28,8 @@ from wood.tools.requests import (
     UnexpectedReply,
     encode,
 )
+from wood.tools.traders import grid as grid_module
+from wood.tools.traders.grid import Grid, ask_grid, grid_in
 from wood.tools.traders.messages import ErrorReply, ExecutionReport, decode, printable
 from wood.tools.traders.summary import summary
 from wood.tools.traders.tally import Tally
@@ -100,7 +105,7 @@ def test_prices_and_quantities_are_normally_distributed_on_the_grid() -> None:
     said = play(Trader(Random(3)), 10_000, fill)
     orders = [request for request in said if isinstance(request, CreateOrder)]
     prices = [order.price for order in orders]
-    quantities = [order.quantity for order in orders]
+    quantities = [Decimal(order.quantity) for order in orders]
     assert mean(prices) == pytest.approx(Decimal(100), abs=Decimal("0.1"))
     assert stdev(prices) == pytest.approx(Decimal(2), abs=Decimal("0.1"))
     assert all(price == price.quantize(Decimal("0.01")) for price in prices)
@@ -133,6 +138,74 @@ class Extreme(Random):
 def test_the_least_price_is_a_tick_and_the_least_quantity_one() -> None:
     order = first_order(Trader(Extreme(1)))
     assert (order.price, order.quantity) == (Decimal("0.01"), 1)
+
+
+@pytest.mark.parametrize(("tick", "lot"), [("0.05", "10"), ("500", "1000"), ("0.001", "0.25")])
+def test_prices_and_quantities_are_on_the_grid_of_the_instrument(tick: str, lot: str) -> None:
+    grid = Grid(Decimal(tick), Decimal(lot))
+    said = play(Trader(Random(3), grid=grid), 2_000, fill)
+    orders = [request for request in said if isinstance(request, CreateOrder)]
+    assert not any(order.price % grid.tick or order.quantity % grid.lot for order in orders)
+    assert min(order.price for order in orders) >= grid.tick
+    assert min(order.quantity for order in orders) >= grid.lot
+    middle = mean(order.price for order in orders)
+    assert middle == pytest.approx(max(Decimal(100), grid.tick), abs=Decimal("0.2"))
+
+
+def test_steps_of_any_size_can_be_drawn() -> None:
+    order = first_order(Trader(Random(1), grid=Grid(Decimal("1e-39"), Decimal("1e39"))))
+    assert 0 < order.price < 2**53 * Decimal("1e-39")
+    assert order.quantity == Decimal("1e39")
+
+
+def listed(**steps: str) -> bytes:
+    fields = {"symbol": "WOOD", "tick": "0.01", "lot": "1", "state": "open"} | steps
+    text = ",".join(f'"{name}":{json.dumps(value)}' for name, value in fields.items())
+    other = '{"symbol":"TEA","tick":0.10000000000000000001,"lot":10,"state":"open"}'
+    return f'{{"message":"instruments","instruments":[{{{text}}},{other}]}}'.encode()
+
+
+def test_the_grid_is_exact_and_of_the_first_instrument_unless_asked() -> None:
+    assert grid_in(listed(tick="0.05"), None) == Grid(Decimal("0.05"), Decimal(1))
+    assert grid_in(listed(), "TEA") == Grid(Decimal("0.10000000000000000001"), Decimal(10))
+
+
+def test_a_server_of_the_base_has_the_grid_of_the_base() -> None:
+    refused = b'{"message":"error","error":"what?","code":"invalid"}'
+    assert grid_in(refused, "TEA") == Grid(Decimal("0.01"), Decimal(1))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (listed(), "does not trade NOPE, but WOOD TEA"),
+        (listed(symbol="NOPE", tick="0"), "a tick or a lot of 0"),
+        (listed(symbol="NOPE", lot="NaN"), "a tick or a lot of NaN"),
+        (listed(symbol="NOPE", lot="1e-999999"), "a tick or a lot of 1E-999999"),
+        (b'{"type":"error","error":"what?","code":"invalid"}', "give its private port with -p"),
+    ],
+)
+def test_a_grid_on_which_nobody_can_trade(line: bytes, said: str) -> None:
+    with pytest.raises(WoodError, match=said):
+        grid_in(line, "NOPE")
+
+
+def test_a_server_that_says_nothing_has_the_grid_of_the_base(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grid_module, "ASK_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert asyncio.run(ask_grid("127.0.0.1", silent.getsockname()[1], None)) == Grid()
+
+
+def test_a_server_that_closes_has_no_grid() -> None:
+    async def play() -> None:
+        closing = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        async with closing:
+            await ask_grid("127.0.0.1", closing.sockets[0].getsockname()[1], None)
+
+    with pytest.raises(ConnectionFailed, match="closed the connection"):
+        asyncio.run(play())
 
 
 def test_pauses_are_exponential_at_the_rate() -> None:
@@ -258,6 +331,13 @@ def test_leaving_cancels_what_rests_and_what_is_not_yet_answered() -> None:
 def test_news_of_no_order_of_ours() -> None:
     with pytest.raises(UnexpectedReply, match="not open"):
         Trader(Random(1)).receive(ExecutionReport(7, "FILL", Decimal(1), Decimal(1)))
+
+
+def test_an_unknown_symbol_is_the_end() -> None:
+    trader = Trader(Random(1), "NOPE")
+    order = first_order(trader)
+    with pytest.raises(UnexpectedReply, match="does not trade NOPE: 'no such thing'"):
+        trader.receive(ErrorReply("no such thing", "unknown_symbol", order.order_id))
 
 
 def test_more_filled_than_there_was() -> None:
@@ -472,3 +552,19 @@ def test_the_public_port_by_mistake(server: Server) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("wood: the server does not answer as a private port does")
     assert ended.stderr.count("\n") == 1
+
+
+def test_an_unknown_symbol_is_one_line(server: Server) -> None:
+    ended = run_wood("-c", "-p", str(server.private), "--symbol", "NOPE")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "wood: the server does not trade NOPE, but WOOD\n"
+
+
+def test_nothing_is_refused_for_the_grid(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start_server("--instrument", "GOLD:0.05:10")
+    run = Traders(tmp_path, server, "--rate", "200", "--seed", "1")
+    run.until('"NEW"', 50)
+    assert run.end() == 0
+    assert "multiple" not in run.text()

@@ -7,15 +7,19 @@ import click
 from msgspec import json
 from rich.console import Console, RenderableType
 
+from wood.cli.numbers import FiniteRange
 from wood.tools.bench.book import run_book
 from wood.tools.bench.report import Report
 from wood.tools.bench.resting import FEW
 from wood.tools.bench.run import run
 from wood.tools.bench.settings import Settings
 from wood.tools.bench.table import book_table, report_table
+from wood.tools.requests import NothingTaken
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells have it."""
+
+MAX_SPREAD = 1_000_000
 
 _DEFAULT = Settings()
 _PORT = click.IntRange(1, 65535)
@@ -56,13 +60,13 @@ _option = partial(click.option, show_envvar=True)
 )
 @_option(
     "--cancel-share",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=_DEFAULT.cancel_share,
     help="The share of cancels among them; more once 8,000 orders of a connection are open.",
 )
 @_option(
     "--spread",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, MAX_SPREAD),
     default=_DEFAULT.spread,
     help="The standard deviation of the prices, round 1000.",
 )
@@ -76,7 +80,7 @@ _option = partial(click.option, show_envvar=True)
 )
 @_option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=_DEFAULT.timeout,
     help="Seconds without any answer after which the server is given up.",
 )
@@ -99,7 +103,8 @@ def bench(book: bool, resting: int | None, as_json: bool, **options: Any) -> Non
 
     Each connection keeps `-w` orders in flight and sends the next when one is answered; an error
     is an answer too, and is counted. A latency is from the write of an order to the read of its
-    answer. What is open at the end is cancelled. Any server of the base protocol can be measured.
+    answer. At the end, all orders that were sent are cancelled. Any server of the base protocol can
+    be measured; one that takes no order at all is an error.
     """
     if resting is not None and not book:
         raise click.UsageError("--resting needs --book")
@@ -116,6 +121,8 @@ def _measure(settings: Settings, as_json: bool) -> None:
     _print(as_json, result, report_table(result))
     if result.interrupted:
         raise SystemExit(INTERRUPTED)
+    if result.refusal is not None:
+        raise NothingTaken(result.refusal)
 
 
 def _subscribers(subscribers: int | None, public: int | None, serve: bool, **_: Any) -> int:

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wood.cli.numbers import FiniteRange
 from wood.tools.replay.lobster import count_messages, first_book_row, read_messages
 from wood.tools.replay.run import replay as run
 from wood.tools.replay.translate import Translator
@@ -29,7 +30,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="X",
     show_envvar=True,
     help="1 is as recorded, 10 is ten times faster. [default: as fast as possible]",
@@ -50,7 +51,7 @@ def replay(
     A recorded execution becomes an immediate-or-cancel order against the order that it names. A
     delete or partial cancel of an order from before the recording takes from the seeded order at
     its price. Hidden executions, crosses and halts are passed over. FILE is checked as a whole
-    before anything is sent.
+    before anything is sent. A server that takes no order at all is an error.
     """
     row = first_book_row(book) if book else None
     count = count_messages(file)
@@ -76,6 +77,7 @@ def replay(
     click.echo(translator.tally.summary())
     if interrupted:
         raise SystemExit(INTERRUPTED)
+    translator.tally.check_taken()
 
 
 def _progress_bar() -> Progress:

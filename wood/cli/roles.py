@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
 from wood.cli.listing import DEFAULT, listed
+from wood.cli.numbers import FiniteRange
 from wood.cli.serve import serve
 from wood.node.settings import Settings
 from wood.tools.traders import run_traders
@@ -100,7 +101,7 @@ _OPTIONS = [
     _option(
         "--rate",
         default=5.0,
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         help="-c: messages per second of each trader, on average.",
     ),
     _option("--seed", type=int, help="-c: the same seed draws the same orders."),

@@ -12,6 +12,14 @@ class UnexpectedReply(WoodError):
     """The server said what no server of this protocol says; the text is one line."""
 
 
+class NothingTaken(WoodError):
+    """The server took no order at all; `refusal` is what it said to the first one."""
+
+    def __init__(self, refusal: str) -> None:
+        said = refusal if refusal.isprintable() else repr(refusal)
+        super().__init__(f"the server took no order; the first refusal was: {said}")
+
+
 class Request(
     Struct, frozen=True, tag_field="message", rename="camel", omit_defaults=True, kw_only=True
 ):
@@ -26,7 +34,7 @@ class CreateOrder(Request, frozen=True, tag="createOrder", kw_only=True):
 
     side: Side
     price: Decimal
-    quantity: int
+    quantity: int | Decimal
     time_in_force: TimeInForce | None = None
 
 
@@ -34,7 +42,7 @@ class MarketOrder(Request, frozen=True, tag="marketOrder", kw_only=True):
     """An order that trades at once or not at all."""
 
     side: Side
-    quantity: int
+    quantity: int | Decimal
 
 
 class AmendOrder(Request, frozen=True, tag="amendOrder", kw_only=True):

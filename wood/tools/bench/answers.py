@@ -14,6 +14,7 @@ _ERROR = b'"error":'
 
 
 class _Error(Struct):
+    error: str = ""
     code: str = "error"
 
 
@@ -33,6 +34,8 @@ class Answers:
         self.fills = 0
         self.errors: Counter[str] = Counter()
         """By code; `error` where the server gives none."""
+        self.refusal: str | None = None
+        """The text of the first error."""
         self._rest = b""
 
     def feed(self, data: bytes) -> int:
@@ -53,23 +56,27 @@ class Answers:
         self.fills += lines.count(_FILL)
         answered = accepted + canceled
         if _ERROR in lines:
-            codes = list(_error_codes(lines))
-            self.errors.update(codes)
-            answered += len(codes)
+            answered += self._refused(list(_errors(lines)))
         return answered
 
+    def _refused(self, errors: list[_Error]) -> int:
+        if self.refusal is None:
+            self.refusal = errors[0].error
+        self.errors.update(error.code for error in errors)
+        return len(errors)
 
-def _error_codes(lines: bytes) -> Iterator[str]:
-    """The code of each error in `lines`, at a cost that does not depend on the other lines."""
+
+def _errors(lines: bytes) -> Iterator[_Error]:
+    """Each error in `lines`, at a cost that does not depend on the other lines."""
     found = lines.find(_ERROR)
     while found >= 0:
         start, end = lines.rfind(b"\n", 0, found) + 1, lines.find(b"\n", found)
-        yield _code(lines[start:end])
+        yield _error(lines[start:end])
         found = lines.find(_ERROR, end)
 
 
-def _code(line: bytes) -> str:
+def _error(line: bytes) -> _Error:
     try:
-        return _DECODER.decode(line).code
+        return _DECODER.decode(line)
     except DecodeError:  # a server may have codes of another kind; it is an error all the same
-        return "error"
+        return _Error(line.decode(errors="replace"))

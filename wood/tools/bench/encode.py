@@ -25,12 +25,20 @@ class Load(Struct, frozen=True, gc=False):
         return len(self.ends) - 1
 
 
-def encode(requests: Iterable[Request], participants: Sequence[str]) -> list[Load]:
-    """One load for each of `participants`: its own requests, in their order."""
-    lines: dict[str, list[bytes]] = {participant: [] for participant in participants}
-    for request in requests:
-        lines[request.participant].append(_line(request))
-    return [_load(lines[participant]) for participant in participants]
+class Encoder:
+    """Makes one load for each of `participants`: its own requests, in their order."""
+
+    def __init__(self, participants: Sequence[str]) -> None:
+        self._lines: dict[str, list[bytes]] = {participant: [] for participant in participants}
+
+    def add(self, requests: Iterable[Request]) -> None:
+        """Encode some more."""
+        for request in requests:
+            self._lines[request.participant].append(_line(request))
+
+    def loads(self) -> list[Load]:
+        """All that was added."""
+        return [_load(lines) for lines in self._lines.values()]
 
 
 def _line(request: Request) -> bytes:

@@ -1,7 +1,8 @@
 """The orders that a benchmark sends: drawn from a seed, the same for every server."""
 
 import os
-from collections import deque
+from array import array
+from collections.abc import Iterator
 from random import Random
 
 from wood.book.book import Book
@@ -65,7 +66,8 @@ class Flow:
         self._next_id = unused_id() if first_id is None else first_id
         self._turn = 0
         self._book = Book(SYMBOL)
-        self._ids: dict[str, deque[int]] = {name: deque() for name in self.participants}
+        self._ids = {name: array("Q") for name in self.participants}
+        self._passed = dict.fromkeys(self.participants, 0)  # of them, those known to be over
 
     def take(self, count: int) -> list[Request]:
         """The next `count` requests."""
@@ -79,15 +81,14 @@ class Flow:
             requests.append(request)
         return requests
 
-    def cancel_rest(self) -> list[Request]:
-        """Requests that cancel all that rests, so that a run leaves nothing behind."""
-        requests: list[Request] = [
-            _cancel(participant, order_id)
-            for participant, mine in self._book.orders.items()
-            for order_id in mine
-        ]
-        self._book = Book(SYMBOL)
-        return requests
+    def cancel_all(self) -> Iterator[Request]:
+        """Cancel every order there ever was, so that a run leaves nothing behind.
+
+        Which of them rest is known only to a server, whose book differs a little from this one's.
+        """
+        for participant, ids in self._ids.items():
+            for order_id in ids:
+                yield _cancel(participant, order_id)
 
     def _draw(self, participant: str) -> Request:
         mine = self._book.orders.get(participant)
@@ -99,9 +100,11 @@ class Flow:
         # The book's own dictionary is in this order too, but to look for the first key of a
         # dictionary that has lost many is slow.
         mine, ids = self._book.orders[participant], self._ids[participant]
-        while ids[0] not in mine:
-            ids.popleft()
-        return ids.popleft()
+        at = self._passed[participant]
+        while ids[at] not in mine:
+            at += 1
+        self._passed[participant] = at + 1
+        return ids[at]
 
     def _order(self, participant: str) -> NewOrder:
         random, order_id = self._random, self._next_id

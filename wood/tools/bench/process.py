@@ -1,9 +1,12 @@
 """Servers that a benchmark starts for itself, each in a process of its own."""
 
 import asyncio
+import ctypes
+import os
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from tempfile import TemporaryFile
 from typing import IO
@@ -14,6 +17,9 @@ HOST = "127.0.0.1"
 START_TIMEOUT = 30.0
 END_TIMEOUT = 10.0
 POLL = 0.02
+
+PR_SET_PDEATHSIG = 1
+"""From Linux's prctl.h: the signal that a process gets when its parent is gone."""
 
 
 class ServerFailed(WoodError):
@@ -37,12 +43,13 @@ async def running(module: str, *arguments: str, ports: Sequence[int]) -> AsyncIt
     """Run `python -m module arguments`; enter when all of `ports` accept; end it at the exit.
 
     It gets a session of its own, so that Ctrl-C reaches this process alone, which then ends it in
-    order. Raises `ServerFailed`.
+    order. On Linux it also ends when this process is killed. Raises `ServerFailed`.
     """
     with TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, *arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            preexec_fn=_dying_with_parent(),
         )  # fmt: skip
         try:
             for port in ports:
@@ -50,6 +57,20 @@ async def running(module: str, *arguments: str, ports: Sequence[int]) -> AsyncIt
             yield
         finally:
             await _end(process)
+
+
+def _dying_with_parent() -> Callable[[], None] | None:
+    """What a child must do before it runs its program; None where there is no such thing."""
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def die_with_parent() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before
+            os._exit(1)
+
+    return die_with_parent
 
 
 async def _accepting(

@@ -32,7 +32,10 @@ class Side(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A whole run. `ceiling` and `ratio` (target to ceiling, by pairs) are None without one."""
+    """A whole run. `ceiling` and `ratio` (target to ceiling, by pairs) are None without one.
+
+    `refusal` is None, or what the target said first where it refused and took no order at all.
+    """
 
     conditions: Conditions
     settings: Settings
@@ -41,6 +44,7 @@ class Report(Struct, frozen=True, kw_only=True):
     target: Side
     ceiling: Side | None
     ratio: Spread | None
+    refusal: str | None
 
 
 def report(
@@ -60,6 +64,7 @@ def report(
         target=_side(target),
         ceiling=_side(ceiling) if ceiling else None,
         ratio=spread(ratios, 4) if ratios else None,
+        refusal=_refusal(target),
     )
 
 
@@ -81,6 +86,10 @@ def _side(rounds: Sequence[Measured]) -> Side:
         public_lines_per_second=round(sum(each.public_lines for each in rounds) / seconds),
         generator_cores=spread((each.cpu / each.seconds for each in rounds), 2),
     )
+
+
+def _refusal(rounds: Sequence[Measured]) -> str | None:
+    return None if any(each.accepted for each in rounds) else rounds[0].refusal
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -3,14 +3,15 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import uvloop
 
 from wood.model.errors import WoodError
 from wood.tools.bench.conditions import conditions
-from wood.tools.bench.encode import Load, encode
-from wood.tools.bench.flow import Flow
+from wood.tools.bench.encode import Encoder, Load
+from wood.tools.bench.flow import Flow, Request
 from wood.tools.bench.report import Report, report
 from wood.tools.bench.server import Measured, Server
 from wood.tools.bench.settings import Settings
@@ -18,6 +19,12 @@ from wood.tools.bench.sides import Sides, connected
 
 WARM_UP = 0.1
 """The share of a round that is played before the first one and not counted."""
+
+SLICE = 2_000
+"""Requests that are drawn at a time, some 20 ms: in between, Ctrl-C is heard."""
+
+CANCELED_AT_ONCE = 200_000
+"""Requests of one load in the cancelling at the end, which bounds its memory."""
 
 Pair = dict[Server, Measured]
 
@@ -54,15 +61,14 @@ async def _rounds(
 ) -> None:
     """Play all rounds; add what they show to the lists as soon as a pair is complete."""
     flow = Flow(settings.connections, settings.cancel_share, settings.spread, settings.seed)
-    await _play(sides.in_turn(0), _draw(flow, max(1, round(settings.orders * WARM_UP))))
+    await _play(sides.in_turn(0), await draw(flow, max(1, round(settings.orders * WARM_UP))))
     for number in range(settings.rounds):
-        pair = await _play(sides.in_turn(number), _draw(flow, settings.orders))
+        pair = await _play(sides.in_turn(number), await draw(flow, settings.orders))
         target.append(pair[sides.target])
         if sides.ceiling is not None:
             ceiling.append(pair[sides.ceiling])
-    rest = encode(flow.cancel_rest(), flow.participants)
-    if any(map(len, rest)):
-        await sides.target.play(rest)
+    if not settings.serve:
+        await _cancel_all(flow, sides.target)
 
 
 async def _play(servers: Sequence[Server], loads: Sequence[Load]) -> Pair:
@@ -76,5 +82,23 @@ async def _play(servers: Sequence[Server], loads: Sequence[Load]) -> Pair:
         gc.enable()
 
 
-def _draw(flow: Flow, count: int) -> list[Load]:
-    return encode(flow.take(count), flow.participants)
+async def _cancel_all(flow: Flow, server: Server) -> None:
+    """Leave nothing of ours on `server`; that most orders are long gone there is no matter."""
+    requests = flow.cancel_all()
+    while any(map(len, loads := await _encode(flow, islice(requests, CANCELED_AT_ONCE)))):
+        await server.play(loads)
+
+
+async def draw(flow: Flow, count: int) -> list[Load]:
+    """The next `count` requests of `flow`, encoded. May be cancelled."""
+    sizes = (min(SLICE, count - at) for at in range(0, count, SLICE))
+    return await _encode(flow, (request for size in sizes for request in flow.take(size)))
+
+
+async def _encode(flow: Flow, requests: Iterable[Request]) -> list[Load]:
+    """Encode `requests`, some at a time, so that this can be cancelled."""
+    encoder, requests = Encoder(flow.participants), iter(requests)
+    while some := list(islice(requests, SLICE)):
+        encoder.add(some)
+        await asyncio.sleep(0)
+    return encoder.loads()

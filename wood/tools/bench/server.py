@@ -24,6 +24,8 @@ class Measured(Struct, frozen=True):
     accepted: int
     fills: int
     errors: Counter[str]
+    refusal: str | None
+    """The text of the first error there ever was on these connections."""
     public_lines: int
     cpu: float
     """Seconds of processor time that this process, the generator, used meanwhile."""
@@ -108,6 +110,7 @@ class Server:
             sum(each.accepted for each in answers),
             sum(each.fills for each in answers),
             sum((each.errors for each in answers), Counter[str]()),
+            next((each.refusal for each in answers if each.refusal is not None), None),
             sum(subscriber.lines for subscriber in self._subscribers),
         )
 
@@ -118,6 +121,7 @@ class _Tally(Struct, frozen=True):
     accepted: int
     fills: int
     errors: Counter[str]
+    refusal: str | None
     public_lines: int
 
 
@@ -129,6 +133,7 @@ def _measured(round_: Round, before: _Tally, after: _Tally, cpu: float) -> Measu
         accepted=after.accepted - before.accepted,
         fills=after.fills - before.fills,
         errors=after.errors - before.errors,
+        refusal=after.refusal,
         public_lines=after.public_lines - before.public_lines,
         cpu=cpu,
     )

@@ -108,7 +108,7 @@ class Orders:
         self._close_trade()
         if self.unanswered and self.unanswered.popleft().order_id == FENCE_ID:
             return
-        self._tally.refused[reply.code or "error"] += 1
+        self._tally.refuse(reply.code or "error", reply.error or "")
 
     def _filled(self, order_id: int, reply: Reply) -> Fill | None:
         order = self._take(order_id, reply.quantity)

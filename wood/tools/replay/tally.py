@@ -4,6 +4,7 @@ from collections import Counter
 from decimal import Decimal
 
 from wood.tools.replay.lobster import Kind
+from wood.tools.requests import NothingTaken
 
 NAMES = {
     Kind.NEW: "new order",
@@ -30,12 +31,23 @@ class Tally:
         self.seeds = 0
         self.accepted = 0
         self.refused: Counter[str] = Counter()
+        self.first_refusal = ""
         self.hit_named = 0
         self.hit_seeded = 0
         self.trades = 0
         self.quantity = Decimal(0)
         self.value = Decimal(0)
         self.elapsed = 0.0
+
+    def refuse(self, code: str, text: str) -> None:
+        """Count a message that the server refused."""
+        self.first_refusal = self.first_refusal or text
+        self.refused[code] += 1
+
+    def check_taken(self) -> None:
+        """Raise `NothingTaken` if the server refused, and took no order."""
+        if self.refused and not self.accepted:
+            raise NothingTaken(self.first_refusal)
 
     def traded(self, price: Decimal, quantity: Decimal) -> None:
         """Count one trade."""

@@ -37,9 +37,14 @@ def decode(line: bytes) -> ExecutionReport | ErrorReply:
     try:
         return _decoder.decode(line)
     except DecodeError:
-        raise UnexpectedReply(
-            "the server does not answer as a private port does; give its private port with -p"
-        ) from None
+        raise not_a_private_port() from None
+
+
+def not_a_private_port() -> UnexpectedReply:
+    """What to tell the person when a line is none of the private protocol."""
+    return UnexpectedReply(
+        "the server does not answer as a private port does; give its private port with -p"
+    )
 
 
 def printable(line: bytes) -> str:

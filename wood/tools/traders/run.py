@@ -7,6 +7,7 @@ from random import Random
 from wood.model.errors import WoodError
 from wood.tools.connection import lost, open_connection
 from wood.tools.signals import stop_signal
+from wood.tools.traders.grid import ask_grid
 from wood.tools.traders.session import Session
 from wood.tools.traders.summary import summary
 from wood.tools.traders.trader import Trader
@@ -22,15 +23,16 @@ async def run_traders(
 
     Returns after SIGINT or SIGTERM: the traders then cancel their open orders, so that the summary
     is final and nothing of theirs stays in the book. Equal seeds draw equal orders; None is a new
-    seed each time. `rate` is greater than 0. Raises `ConnectionFailed` and `UnexpectedReply`, after
-    the summary if trading had begun.
+    seed each time. `rate` is greater than 0. Raises `ConnectionFailed`, `UnexpectedReply` and
+    what else `ask_grid` does, after the summary if trading had begun.
     """
+    grid = await ask_grid(host, port, symbol)
     with ExitStack() as connections:
         sessions: list[Session] = []
         for place in range(1, number + 1):
             reader, writer = await open_connection(host, port)
             connections.callback(writer.close)
-            trader = Trader(_generator(seed, place), symbol)
+            trader = Trader(_generator(seed, place), symbol, grid)
             sessions.append(Session(f"trader {place}", trader, reader, writer, lost(host, port)))
         failure = await _trade(sessions, rate)
     print(_report([session.trader for session in sessions]), flush=True)

@@ -8,14 +8,15 @@ from msgspec import Struct
 
 from wood.model.orders import Side
 from wood.tools.requests import CancelOrder, CreateOrder, MarketOrder, Request, UnexpectedReply
+from wood.tools.traders.grid import Grid
 from wood.tools.traders.messages import ErrorReply, ExecutionReport
 from wood.tools.traders.tally import Tally
 
-TICK = Decimal("0.01")
-MEAN_PRICE, PRICE_DEVIATION = 10_000, 200
-"""In ticks."""
-
+MEAN_PRICE, PRICE_DEVIATION = 100, 2
 MEAN_QUANTITY, QUANTITY_DEVIATION = 100, 40
+
+MAX_MEAN = Decimal(10**11)
+"""Of ticks or lots. Where steps are so fine that it takes more, a server would take no order."""
 
 CANCEL_SHARE, MARKET_SHARE = 0.2, 0.1
 """Of all messages; the others are limit orders."""
@@ -41,11 +42,17 @@ class Trader:
     same seed draws the same orders, and with the same replies it says the same, word for word.
     """
 
-    def __init__(self, rng: Random, symbol: str | None = None) -> None:
+    def __init__(
+        self,
+        rng: Random,
+        symbol: str | None = None,
+        grid: Grid = Grid(),  # noqa: B008 (frozen)
+    ) -> None:
         self.open_orders: dict[int, OpenOrder] = {}
         self.tally = Tally()
         self._rng = rng
         self._symbol = symbol
+        self._grid = grid
         self._unanswered: deque[Request] = deque()
 
     def pause(self, rate: float) -> float:
@@ -73,7 +80,10 @@ class Trader:
         return [self._cancel(order_id) for order_id in resting + awaited]
 
     def receive(self, reply: ExecutionReport | ErrorReply) -> None:
-        """Take in what the server said. Raises `UnexpectedReply` for news of no open order."""
+        """Take in what the server said.
+
+        Raises `UnexpectedReply` for news of no open order, and where nothing can ever be traded.
+        """
         if isinstance(reply, ErrorReply):
             self._refused(reply)
             return
@@ -95,15 +105,20 @@ class Trader:
     def _draw_order(self) -> CreateOrder:
         rng = self._rng
         side = rng.choice((Side.BUY, Side.SELL))
-        ticks = max(1, round(rng.gauss(MEAN_PRICE, PRICE_DEVIATION)))
-        quantity = max(1, round(rng.gauss(MEAN_QUANTITY, QUANTITY_DEVIATION)))
+        ticks = self._draw_steps(MEAN_PRICE, PRICE_DEVIATION, self._grid.tick)
+        lots = self._draw_steps(MEAN_QUANTITY, QUANTITY_DEVIATION, self._grid.lot)
         return CreateOrder(
             order_id=rng.getrandbits(64),
             symbol=self._symbol,
             side=side,
-            price=ticks * TICK,
-            quantity=quantity,
+            price=ticks * self._grid.tick,
+            quantity=lots * self._grid.lot,
         )
+
+    def _draw_steps(self, mean: int, deviation: int, step: Decimal) -> int:
+        """A normal number as one of steps, at least one."""
+        steps = float(min(mean / step, MAX_MEAN))
+        return max(1, round(self._rng.gauss(steps, steps * deviation / mean)))
 
     def _send_order(self, request: CreateOrder | MarketOrder) -> Request:
         order = OpenOrder(request.side, Decimal(request.quantity))
@@ -131,6 +146,8 @@ class Trader:
 
     def _refused(self, reply: ErrorReply) -> None:
         self.tally.errors += 1
+        if reply.code == "unknown_symbol":
+            raise UnexpectedReply(f"the server does not trade {self._symbol}: {reply.error!r}")
         request = self._answered(reply.order_id)
         if request is None:
             return

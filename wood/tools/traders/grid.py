@@ -1,0 +1,86 @@
+"""The steps of price and quantity of the instrument that is traded, which the server knows."""
+
+import asyncio
+from decimal import Decimal
+
+from msgspec import DecodeError, Struct, json
+
+from wood.model.errors import WoodError
+from wood.tools.connection import lost, open_connection
+from wood.tools.traders.messages import not_a_private_port, printable
+
+ASK_SECONDS = 3.0
+"""How long a server may take to answer; one that says nothing has no such question."""
+
+MAX_NAMES = 10
+"""Instruments that are named to whoever asked for another one."""
+
+_QUESTION = b'{"message":"instruments"}\n'
+
+
+class Grid(Struct, frozen=True):
+    """Prices are multiples of `tick`, quantities of `lot`; by default those of the base."""
+
+    tick: Decimal = Decimal("0.01")
+    lot: Decimal = Decimal(1)
+
+
+class _Instrument(Struct, frozen=True):
+    symbol: str
+    tick: Decimal
+    lot: Decimal
+
+
+class _Listed(Struct, frozen=True, tag="instruments", tag_field="message"):
+    instruments: list[_Instrument]
+
+
+class _Refused(Struct, frozen=True, tag="error", tag_field="message"):
+    error: str
+
+
+_decoder: json.Decoder[_Listed | _Refused] = json.Decoder(_Listed | _Refused)
+
+
+async def ask_grid(host: str, port: int, symbol: str | None) -> Grid:
+    """The grid of `symbol`, or of the default instrument. Raises `WoodError`.
+
+    It asks on a connection of its own: to a server that knows the base protocol only, and answers
+    late or not at all, nobody listens any more then.
+    """
+    reader, writer = await open_connection(host, port)
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            writer.write(_QUESTION)
+            line = await reader.readline()
+    except TimeoutError:
+        return Grid()
+    except (OSError, ValueError):  # ValueError: a line beyond all limits
+        line = b""
+    finally:
+        writer.close()
+    if not line.endswith(b"\n"):
+        raise lost(host, port)
+    return grid_in(line, symbol)
+
+
+def grid_in(line: bytes, symbol: str | None) -> Grid:
+    """The grid of `symbol` in the server's answer. Raises `WoodError`."""
+    try:
+        reply = _decoder.decode(line)
+    except DecodeError:
+        raise not_a_private_port() from None
+    if isinstance(reply, _Refused):
+        return Grid()
+    for each in reply.instruments:
+        if symbol in (None, each.symbol):
+            return _grid(each)
+    names = " ".join(each.symbol for each in reply.instruments[:MAX_NAMES])
+    raise WoodError(f"the server does not trade {symbol}, but {printable(names.encode())}")
+
+
+def _grid(instrument: _Instrument) -> Grid:
+    for step in (instrument.tick, instrument.lot):
+        if not (step.is_finite() and step > 0 and -40 < step.adjusted() < 40):
+            raise WoodError(f"the server has a tick or a lot of {step}, in which nobody can trade")
+    return Grid(instrument.tick, instrument.lot)
