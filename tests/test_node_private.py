@@ -43,6 +43,9 @@ class Owner:
     def opened(self, connection: Connection) -> bool:
         return True
 
+    def finished(self, connection: Connection) -> None:
+        pass
+
     def closed(self, connection: Connection) -> None:
         pass
 

@@ -41,6 +41,9 @@ class Owner(Protocol):
     def opened(self, connection: "Connection") -> bool:
         """Count a new connection; False if there is no room for it."""
 
+    def finished(self, connection: "Connection") -> None:
+        """Nothing more will be said on a connection; it may still be read."""
+
     def closed(self, connection: "Connection") -> None:
         """Forget a connection."""
 
@@ -58,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._admitted = False
         self._pauses: set[Pause] = set()
         self._early = b""  # what arrived but must wait, since reading is paused
+        self._deaf = False  # whether nothing more shall be read than what has arrived
         self._eof = False
         self._reason = "closed by the client"
         self._linger: asyncio.TimerHandle | None = None
@@ -114,8 +118,14 @@ class Connection(asyncio.Protocol):
         if not self._pauses and self._early:
             data, self._early = self._early, b""
             self._hear(data)
-        if not self._pauses and not self._transport.is_closing():
+        if not self._pauses and not self._deaf and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def read_no_more(self) -> None:
+        """Understand what has arrived, turn by turn, and then nothing."""
+        self._deaf = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def finish(self, reason: str) -> None:
         """Let the client read what it was sent, then close. Safe to call twice."""
@@ -132,6 +142,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         loop = asyncio.get_running_loop()
         self._linger = loop.call_later(LINGER, self._stop_lingering, loop.time() + FLUSH)
+        self._owner.finished(self)
 
     def abort(self, reason: str) -> None:
         """Close at once and forget what was not sent."""

@@ -45,6 +45,9 @@ class Node:
         """Done when the engine has failed; the node is then to be aborted."""
         self._stopping: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
+        self._unanswered: set[Connection] = set()
+        """Private connections that a stopping node still has answers for."""
+        self._answered = asyncio.Event()
         self._encodings = (JsonReports(exchange.instruments), PackedReports(exchange.instruments))
         exchange.attach(self._router)
         exchange.attach(self._feed)
@@ -85,11 +88,14 @@ class Node:
     async def _stop(self) -> None:
         for listener in self._listeners:
             listener.close()
-        for connection in self.private_connections():
+        privates = [c for c in self.private_connections() if not c.finishing]
+        self._unanswered = set(privates)
+        for connection in privates:
             connection.stop()
         try:
             async with asyncio.timeout(self._settings.drain):
-                await self._exchange.drain()
+                if self._unanswered:
+                    await self._answered.wait()
                 for other in list(self._connections):
                     if isinstance(other, PublicConnection):
                         other.stop()
@@ -119,8 +125,16 @@ class Node:
         self._gone.clear()
         return True
 
+    def finished(self, connection: Connection) -> None:
+        """Notice when all are answered: the public may then be told that there is no more."""
+        if connection in self._unanswered:
+            self._unanswered.remove(connection)
+            if not self._unanswered:
+                self._answered.set()
+
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
+        self.finished(connection)
         del self._connections[connection]
         if not self._connections:
             self._gone.set()

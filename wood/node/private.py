@@ -55,8 +55,9 @@ class PrivateConnection(Connection):
         self._go_on()
 
     def stop(self) -> None:
-        """Hear no more; answer what was heard, then close."""
-        self._say(self.session.end(unfinished=False))
+        """Read no more; answer what has arrived, then close."""
+        self.read_no_more()
+        self._end_if_all_is_heard()
 
     def opened(self) -> None:
         """Begin to get reports."""
@@ -103,6 +104,11 @@ class PrivateConnection(Connection):
         super().resume(reason)
         if reason is Pause.QUEUE:
             self._go_on()
+        self._end_if_all_is_heard()
+
+    def _end_if_all_is_heard(self) -> None:
+        if self._deaf and not self._early and not self.finishing:
+            self._say(self.session.end(unfinished=False))
 
     def _go_on(self) -> None:
         waits = self._answer_due or self.pauses & {Pause.OUTPUT, Pause.QUEUE}
