@@ -1,15 +1,18 @@
 """The command line, as a person or a script meets it."""
 
+import re
 import runpy
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.support import ROOT, Server, run_wood
 from wood import __version__
 from wood.cli.listing import listed, parse_option, read_file
+from wood.cli.main import wood
 from wood.model.errors import ConfigError
 
 
@@ -114,6 +117,17 @@ def test_options_from_the_environment(nobody: int) -> None:
     done = run_wood("watch", WOOD_WATCH_PUBLIC=str(nobody))
     assert f"no server at 127.0.0.1:{nobody}" in done.stderr
     assert "Invalid value for '--private'" in run_wood("-s", WOOD_PRIVATE="x").stderr
+
+
+def test_every_option_is_an_environment_variable_too() -> None:
+    for command in (wood, *wood.commands.values()):
+        for param in command.params:
+            if isinstance(param, click.Option) and param.name != "version":
+                assert param.show_envvar, f"{command.name} {param.name}"
+    pages = [run_wood(*words, "-h").stdout for words in ([], *([name] for name in wood.commands))]
+    for command, page in zip((wood, *wood.commands.values()), pages, strict=True):
+        options = [p for p in command.params if isinstance(p, click.Option) and p.show_envvar]
+        assert len(re.findall(r"env\s+var:\s+WOOD_\w+", page)) == len(options)
 
 
 def test_instruments_from_options_and_a_file(

@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass on what arrived, unless nobody listens any more."""
         if self._pauses and not self.finishing:
-            # uvloop begins to read after connection_made, whatever was said there.
+            # Not every event loop stops at once: what it had under way keeps its place.
             self._transport.pause_reading()
             self._early += data
         elif not self.finishing:

@@ -37,7 +37,7 @@ class PrivateConnection(Connection):
         """The encoder that the client understands; JSON until its first byte says otherwise."""
         self._router = router
         self._submit = submit
-        self.output_limit = output_limit
+        self._output_limit = output_limit
         self.out: list[bytes] = []
         """What `flush` will send."""
         self._answer_due = False
@@ -46,7 +46,7 @@ class PrivateConnection(Connection):
         """Send what is in `out`, in one write; close a client that lets too much pile up."""
         self.write(b"".join(self.out))
         self.out.clear()
-        if Pause.OUTPUT in self.pauses and self.unsent() > self.output_limit:
+        if Pause.OUTPUT in self.pauses and self.unsent() > self._output_limit:
             self.abort("too slow: its reports pile up unread")
 
     def answered(self) -> None:

@@ -60,11 +60,6 @@ class Session:
         """Whether a query is under way: read no more until `answered`."""
         return self._held is not None
 
-    @property
-    def closed(self) -> bool:
-        """Whether `CloseSession` was given out, so that nothing is understood any more."""
-        return self._closed
-
     def receive(self, data: bytes) -> list[Command]:
         """The commands in `data` and what came before it; none once the session has ended."""
         if self._ended:
