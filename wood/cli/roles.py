@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ import click
 from click.core import ParameterSource
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
+from wood.cli.cluster import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
 from wood.cli.serve import serve
+from wood.exchange.cluster.exchange import KEPT, ClusterExchange
+from wood.exchange.cluster.membership import LEASE
+from wood.exchange.exchange import Exchange
+from wood.exchange.memory import MemoryExchange
 from wood.node.settings import Settings
 from wood.tools.traders import run_traders
 
@@ -26,6 +32,12 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 
 _OPTIONS = [
     _option("-s", "--serve", is_flag=True, help="Be the server."),
+    _option(
+        "-m",
+        "--member",
+        is_flag=True,
+        help="-s: be one node of a cluster, whose members share the book in Redis.",
+    ),
     _option("-c", "--client", is_flag=True, help="Be random traders."),
     _option("--host", default=Settings.host, help="Address to listen on, or of the server."),
     _option("--private", default=Settings.private, type=PORT, help="-s: port for participants."),
@@ -87,6 +99,25 @@ _OPTIONS = [
         is_flag=True,
         help="-s: cancel the orders of a connection that is gone.",
     ),
+    REDIS_OPTION,
+    PREFIX_OPTION,
+    _option(
+        "--persist",
+        is_flag=True,
+        help="-m: keep the book when all nodes stop; else the first one to start clears it.",
+    ),
+    _option(
+        "--lease",
+        default=LEASE,
+        type=FiniteRange(min=1),
+        help="-m: seconds of silence after which a node is taken for dead.",
+    ),
+    _option(
+        "--journal",
+        default=KEPT,
+        type=AT_LEAST_1,
+        help="-m: events that are kept in Redis at least (some 60 bytes each).",
+    ),
     _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),
     _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
     _option(
@@ -122,6 +153,10 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         _no_options_before(context)
     elif settings["serve"] and settings["client"]:
         raise click.UsageError("choose one of -s and -c")
+    elif settings["persist"] and not settings["member"]:
+        raise click.UsageError("--persist needs -m: a single server keeps its book in memory")
+    elif settings["member"] and not settings["serve"]:
+        raise click.UsageError("-m goes with -s: wood -s -m")
     elif settings["serve"]:
         _serve(settings)
     elif settings["client"]:
@@ -142,11 +177,27 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
 def _serve(settings: dict[str, Any]) -> None:
     names = Settings.__dataclass_fields__.keys() & settings.keys()
     serve(
-        listed(settings["instrument"], settings["instruments"]),
+        _exchange(settings),
         Settings(**{name: settings[name] for name in names}),
-        max_open_orders=settings["max_open_orders"],
-        max_resting_orders=settings["max_resting_orders"],
-        log_level=settings["log_level"],
+        settings["log_level"],
+    )
+
+
+def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
+    """What makes the engine, once there is an event loop. Raises `ConfigError`."""
+    instruments = listed(settings["instrument"], settings["instruments"])
+    limits = {name: settings[name] for name in ("max_open_orders", "max_resting_orders")}
+    if not settings["member"]:
+        return partial(MemoryExchange, instruments, **limits)
+    return partial(
+        ClusterExchange,
+        instruments,
+        settings["redis"],
+        settings["prefix"],
+        persist=settings["persist"],
+        kept=settings["journal"],
+        lease=settings["lease"],
+        **limits,
     )
 
 

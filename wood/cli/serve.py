@@ -1,16 +1,16 @@
-"""`wood -s`: one process that is the whole exchange."""
+"""`wood -s`: a process that is the whole exchange, or with `-m` one node of it."""
 
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
 from typing import Any
 
 import uvloop
 
-from wood.exchange.memory import MemoryExchange
+from wood.exchange.exchange import Exchange
 from wood.model.errors import ConfigError, EngineFailed
-from wood.model.instruments import Instruments
 from wood.node.descriptors import raise_limit
 from wood.node.node import Node
 from wood.node.settings import Settings
@@ -19,21 +19,13 @@ from wood.tools.signals import SIGNALS, stop_signal
 log = logging.getLogger("wood")
 
 
-def serve(
-    instruments: Instruments,
-    settings: Settings,
-    *,
-    max_open_orders: int,
-    max_resting_orders: int,
-    log_level: str,
-) -> None:
+def serve(make_exchange: Callable[[], Exchange], settings: Settings, log_level: str) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    exchange = MemoryExchange(instruments, max_open_orders, max_resting_orders)
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
-    uvloop.run(_serve(exchange, settings, _max_connections(settings)))
+    uvloop.run(_serve(make_exchange, settings, _max_connections(settings)))
 
 
 def _max_connections(settings: Settings) -> int:
@@ -48,8 +40,10 @@ def _max_connections(settings: Settings) -> int:
     return settings.max_connections
 
 
-async def _serve(exchange: MemoryExchange, settings: Settings, max_connections: int) -> None:
-    node = Node(exchange, settings, max_connections)
+async def _serve(
+    make_exchange: Callable[[], Exchange], settings: Settings, max_connections: int
+) -> None:
+    node = Node(make_exchange(), settings, max_connections)
     with stop_signal() as stop:
         await node.start()
         pthread_sigmask(SIG_UNBLOCK, SIGNALS)

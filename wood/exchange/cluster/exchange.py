@@ -1,0 +1,258 @@
+"""The engine of a cluster, as a node sees it: the same interface, the book in Redis."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
+from wood.exchange.cluster.client import FAILURES, Client, check_server, connect
+from wood.exchange.cluster.follower import Follower
+from wood.exchange.cluster.journal import StoredJournal
+from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
+from wood.exchange.cluster.membership import LEASE, Membership, State
+from wood.exchange.cluster.rules import rules_text
+from wood.exchange.cluster.writer import MAX_QUEUE, Decided, DecidedBefore, Writer
+from wood.exchange.exchange import Exchange
+from wood.model.commands import Command, Refuse
+from wood.model.errors import ConfigError, ErrorCode
+from wood.model.events import Batch, CommandRefused, Snapshot
+from wood.model.instruments import Instruments
+
+log = logging.getLogger("wood.redis")
+
+KEPT = 1_000_000
+"""Events, refusals included, that the journal keeps at least; some 60 MB."""
+
+LEAVING = 1.0
+"""Seconds that a node which stops waits for Redis to take note."""
+
+Connect = Callable[[bool], Client]
+"""Makes a client, of a single connection if asked."""
+
+
+class ClusterExchange(Exchange):
+    """One node's hold on the book that all nodes share.
+
+    `persist` keeps the book when all nodes stop; `lease` is the seconds after which the others take
+    a silent node for dead. The limits, `kept` and `persist` must be the same on all nodes.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        url: str,
+        prefix: str = PREFIX,
+        *,
+        persist: bool = False,
+        max_open_orders: int = MAX_OPEN_ORDERS,
+        max_resting_orders: int = MAX_RESTING_ORDERS,
+        kept: int = KEPT,
+        lease: float = LEASE,
+        max_queue: int = MAX_QUEUE,
+        clients: Connect | None = None,
+    ) -> None:
+        super().__init__(instruments)
+        self._url = url
+        self._persist = persist
+        make = clients or (lambda single: connect(url, single=single))
+        # Batches go their own way, so that nothing else makes them wait.
+        self._fast, self._client = make(True), make(False)
+        keys = Keys(prefix)
+        limits = max_open_orders, max_resting_orders, kept
+        self._membership = Membership(
+            self._client,
+            keys,
+            rules=rules_text(instruments, *limits),
+            limits=limits,
+            persist=persist,
+            lease=lease,
+        )
+        self._journal = StoredJournal(self._client, keys, instruments)
+        self._writer = Writer(self._fast, keys, instruments, self._membership, self, max_queue)
+        self._follower = Follower(self._client, keys, self._journal, self)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._beat_now = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._own = 0  # the last entry that is this node's own
+        self._away = False
+        self._failed = False
+
+    async def start(self) -> None:
+        """Join the cluster, subscribe, and reset the readers to the present books.
+
+        Raises `ConfigError` if there is no fit server or the cluster runs by other rules.
+        """
+        await check_server(self._client, self._url, persist=self._persist)
+        try:
+            await self._membership.join(starting=True)
+            self._run(self._beat())
+            await self._follower.begin()
+        except FAILURES as error:
+            raise ConfigError(f"Redis failed while this node joined: {error}") from None
+        self._run(self._follower.listen())
+        await self._follower.subscribed()
+        self._run(self._follower.keep_up())
+        self._run(self._writer.run())
+
+    def submit(self, commands: Sequence[Command]) -> None:
+        """Queue commands for the next batch, which leaves when the last one is answered."""
+        self._writer.submit(commands)
+
+    @property
+    def full(self) -> bool:
+        """Whether so many commands wait that the node must stop reading."""
+        return self._writer.full
+
+    async def events(self, after: int) -> list[Batch]:
+        """The batches of the journal in Redis. Raises what the client raises."""
+        return await self._journal.events(after)
+
+    async def snapshot(self) -> Snapshot:
+        """The books in Redis. Raises what the client raises."""
+        return (await self._follower.take()).snapshot
+
+    async def drain(self) -> None:
+        """Wait until everything submitted is answered, or the engine has failed."""
+        while not self._failed:
+            await self._writer.idle.wait()
+            if self._follower.sequence.batch >= self._own:
+                return
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def close(self) -> None:
+        """Leave the cluster. Safe to call twice."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            try:
+                async with asyncio.timeout(LEAVING):
+                    await self._membership.leave()
+            except (*FAILURES, TimeoutError):
+                log.warning("could not tell Redis that this node leaves: its lease has to run out")
+        await self._fast.aclose()
+        await self._client.aclose()
+
+    # What the writer says
+
+    def under_way(self, writer: str, number: int) -> None:
+        """Its entry waits for the answers to its queries, which come only with the reply."""
+        self._follower.sequence.held.add((writer, number))
+
+    def decided(self, writer: str, number: int, outcome: Decided | DecidedBefore) -> None:
+        """Pass its events on, or fetch them if they went with a lost connection."""
+        follower = self._follower
+        follower.sequence.held.discard((writer, number))
+        if isinstance(outcome, Decided):
+            self._own = max(self._own, outcome.entry.batch)
+            follower.offer(outcome.entry, outcome.answers)
+        else:
+            self._own = max(self._own, int(outcome.entry_id.partition("-")[2]))
+            follower.advance()
+            follower.behind()
+
+    def refused(self, commands: Sequence[Command]) -> None:
+        """Say so to those who asked. It stands in no journal, for nothing can be written."""
+        text = "the exchange cannot take commands now; try again"
+        events = [
+            CommandRefused(
+                command.participant,
+                command.session,
+                command.code if isinstance(command, Refuse) else ErrorCode.UNAVAILABLE,
+                command.text if isinstance(command, Refuse) else text,
+                getattr(command, "order_id", None),
+                getattr(command, "symbol", None),
+            )
+            for command in commands
+        ]
+        at = self._follower.sequence
+        self.apply(
+            Batch(
+                PARTITION,
+                at.epoch,
+                self._membership.writer,
+                0,
+                at.seq + 1,
+                at.seq,
+                at.time,
+                list(events),
+            )
+        )
+
+    def came_back(self) -> None:
+        """Nobody can say what became of what this node had under way."""
+        self._follower.sequence.held.clear()
+        self._own = 0
+        self._follower.start_again("this node comes back as a new one")
+
+    def room(self) -> None:
+        """Let the node read on."""
+        self._room()
+
+    # What the follower says
+
+    async def state(self) -> State:
+        """Beat, and so learn how far the journal is. Raises what the client raises."""
+        while (state := await self._membership.beat()) is None:
+            # Redis lost everything: who comes back first begins a new partition.
+            self._writer.fence()
+            await asyncio.sleep(self._membership.interval / 10)
+        if not state.alive:
+            self._writer.fence()
+        return state
+
+    def apply(self, batch: Batch) -> None:
+        """Hand a batch to the readers."""
+        for reader in self._readers:
+            reader.apply(batch)
+        self._progress.set()
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot to the readers; their clients' commands are void."""
+        self._writer.drop()
+        for reader in self._readers:
+            reader.reset(snapshot)
+        self._writer.allow()
+        self._progress.set()
+
+    def beat_soon(self) -> None:
+        """Beat at once."""
+        self._beat_now.set()
+
+    async def _beat(self) -> None:
+        """Beat for ever; say when Redis goes away and when it is back."""
+        interval = self._membership.interval
+        while True:
+            try:
+                self._follower.notice(await self.state())
+            except FAILURES as error:
+                if not self._away:
+                    log.warning("Redis is away (%s): waiting for it", error)
+                self._away = True
+            else:
+                if self._away:
+                    log.warning("Redis is back")
+                self._away = False
+            try:
+                async with asyncio.timeout(interval):
+                    await self._beat_now.wait()
+            except TimeoutError:
+                pass
+            self._beat_now.clear()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have a task of its own that reports how it ends, which it should not."""
+        task = asyncio.create_task(self._watched(work))
+        self._tasks.append(task)
+
+    async def _watched(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._failed = True
+            self._writer.idle.set()
+            self._progress.set()
+            self._fail(error)

@@ -1,0 +1,210 @@
+"""A node's reading of the journal: every entry once and in order, or else a snapshot, and said.
+
+Entries come by pub/sub, with the answers to the node's own batches, and from the stream. The first
+two are fast and may lose something; the stream is the truth. It is read whenever something may be
+missing: after each confirmation of a subscription, when an entry does not follow the one before,
+and when a beat finds the journal further than this node.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
+from wood.exchange.cluster.formats import Entry, decode_entry
+from wood.exchange.cluster.journal import Stored, StoredJournal
+from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.membership import State
+from wood.exchange.cluster.sequence import Sequence
+from wood.model.events import Batch, Snapshot
+
+log = logging.getLogger("wood.redis")
+
+PATIENCE = 0.01
+"""Seconds that a missing entry may take to arrive by itself before the stream is read for it."""
+
+IDLE = 1.0
+"""Seconds after which a listener looks whether it should listen elsewhere."""
+
+
+class Target(Protocol):
+    """Who gets what the follower finds."""
+
+    async def state(self) -> State:
+        """How far the journal is now."""
+
+    def apply(self, batch: Batch) -> None:
+        """The next entry, decoded."""
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """The thread is lost; the books are so."""
+
+    def beat_soon(self) -> None:
+        """Somebody asks who is alive."""
+
+
+class Follower:
+    """Keeps a `Target` on the present state of the journal."""
+
+    def __init__(self, client: Client, keys: Keys, journal: StoredJournal, target: Target) -> None:
+        self.sequence = Sequence()
+        self.partition_id = ""
+        self._client = client
+        self._keys = keys
+        self._journal = journal
+        self._target = target
+        self._behind = asyncio.Event()
+        self._confirmed = asyncio.Event()
+        self._moved = asyncio.Event()  # to another partition id, and so to another channel
+        self._timer: asyncio.TimerHandle | None = None
+        self._reason: str | None = None
+
+    async def begin(self) -> None:
+        """Take the first snapshot, once the subscription stands."""
+        await self._take_snapshot()
+
+    async def subscribed(self) -> None:
+        """Wait for the first confirmation of the subscription."""
+        await self._confirmed.wait()
+
+    def offer(self, entry: Entry, answers: bytes | None = None) -> None:
+        """An entry has arrived; pass on what is next."""
+        self.sequence.offer(entry, answers)
+        self.advance()
+
+    def advance(self) -> None:
+        """Pass on what is next; see that what is missing is fetched."""
+        for entry, answers in self.sequence.ready():
+            self._target.apply(self._journal.batch(entry, answers))
+        if self.sequence.incomplete and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        if self.sequence.incomplete:
+            self._behind.set()
+
+    def behind(self) -> None:
+        """Read from the stream: something may be missing."""
+        self._behind.set()
+
+    def start_again(self, reason: str) -> None:
+        """Take a snapshot: this node cannot go on, though the journal may be whole."""
+        self._reason = reason
+        self._behind.set()
+
+    def notice(self, state: State) -> None:
+        """Compare with how far the journal was when the last beat was sent."""
+        sequence = self.sequence
+        if (
+            state.partition_id != self.partition_id
+            or state.epoch not in sequence.trusted
+            or state.batch != sequence.batch
+        ):
+            self._behind.set()
+
+    async def listen(self) -> None:
+        """Hear what is announced, for ever; subscribe anew when the connection breaks."""
+        back_off = BackOff()
+        while True:
+            pubsub = self._client.pubsub()
+            self._moved.clear()
+            try:
+                await pubsub.subscribe(self._keys.channel(self.partition_id))
+                while not self._moved.is_set():
+                    message = await pubsub.get_message(timeout=IDLE)
+                    if message is None:
+                        continue
+                    if message["type"] == "subscribe":
+                        # Only from here on nothing is missed; the client library may also have
+                        # subscribed again without saying so.
+                        self._confirmed.set()
+                        self._behind.set()
+                        back_off.reset()
+                    elif message["type"] == "message":
+                        self._heard(message["data"])
+            except FAILURES as error:
+                log.debug("the subscription broke: %s", error)
+                await back_off.wait()
+            finally:
+                await pubsub.aclose()
+
+    def _heard(self, data: bytes) -> None:
+        if data:
+            self.offer(decode_entry(data))
+        else:
+            self._target.beat_soon()
+
+    async def keep_up(self) -> None:
+        """Read from the stream whenever something may be missing, for ever."""
+        back_off = BackOff()
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            try:
+                await self._catch_up()
+                back_off.reset()
+            except FAILURES as error:
+                if fault(error) is Fault.BROKEN:
+                    raise
+                self._behind.set()
+                await back_off.wait()
+
+    async def _catch_up(self) -> None:
+        sequence = self.sequence
+        before = sequence.batch
+        state = await self._target.state()
+        lost = self._reason or await self._lost(state, before)
+        while lost is None and sequence.batch < state.batch:
+            entries = await self._journal.after(sequence.position)
+            if not entries or entries[0].batch > sequence.batch + 1:
+                lost = "the journal was trimmed past this node's position"
+                break
+            reached = sequence.batch
+            for entry in entries:
+                sequence.offer(entry)
+            self.advance()
+            if sequence.batch == reached:
+                return  # the next is one that waits for its answers
+        if lost is not None:
+            log.warning("%s: starting again from a snapshot", lost)
+            await self._take_snapshot()
+
+    async def _lost(self, state: State, before: int) -> str | None:
+        """Why this node cannot go on from where it was, None if it can."""
+        sequence = self.sequence
+        if state.partition_id != self.partition_id:
+            return "the book was cleared"
+        if state.epoch not in sequence.trusted:
+            epochs = await self._journal.epochs()
+            places = [place for place, (epoch, _) in enumerate(epochs) if epoch == sequence.epoch]
+            if not places:
+                return "Redis has forgotten the epoch of this node"
+            following = epochs[places[-1] + 1 :]
+            if following and before > following[0][1]:
+                return f"Redis lost the last {before - following[0][1]} batches"
+            sequence.trust([sequence.epoch, *(epoch for epoch, _ in following)])
+        elif state.batch < before:
+            return f"Redis lost the last {before - state.batch} batches"
+        return None
+
+    async def take(self) -> Stored:
+        """The books as they stand. Raises what the client raises."""
+        while True:
+            state = await self._target.state()
+            stored = await self._journal.snapshot(state)
+            after = await self._target.state()
+            # Else it went on under our hands: cleared, forked, or trimmed.
+            if stored and (after.partition_id, after.epoch) == (state.partition_id, state.epoch):
+                return stored
+
+    async def _take_snapshot(self) -> None:
+        stored = await self.take()
+        snapshot = stored.snapshot
+        self.sequence.reset(snapshot.epoch, stored.batch, snapshot.seq, snapshot.time)
+        if stored.partition_id != self.partition_id:
+            self.partition_id = stored.partition_id
+            self._moved.set()
+        self._reason = None
+        self._target.reset(snapshot)
+        self._behind.set()

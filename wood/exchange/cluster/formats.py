@@ -1,0 +1,311 @@
+"""How batches of commands and entries of the journal look in Redis: MessagePack.
+
+A *batch* is `[sessions, symbols, commands]`. A session is `[participant, session, generation]`, a
+command `[kind, session, ...]`; sessions and instruments are named by their place in the lists, from
+1 on. Order ids are strings of digits, since Redis' Lua keeps numbers only up to 2^53.
+
+An *entry* is what `decide.lua` made of a batch: `[epoch, batch, writer, number, taken, first, last,
+time, batch of commands, rows]`. It holds the batch as it was sent, so that the rows need not repeat
+what a command says; they are a flat list of a word and its values, see `_Walk`. Events are numbered
+in order, so that the numbers need not be said either.
+
+`FORMAT` changes whenever either does, and then nodes of the older one cannot join.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Raw, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from wood.model.commands import (
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    CloseSession,
+    Command,
+    ListInstruments,
+    ListOrders,
+    NewOrder,
+    OrderCommand,
+    Refuse,
+)
+from wood.model.errors import ErrorCode
+from wood.model.events import (
+    AllCanceled,
+    CommandRefused,
+    Event,
+    InstrumentsListed,
+    LevelChanged,
+    OpenOrder,
+    OrderAccepted,
+    OrderAmended,
+    OrderCanceled,
+    OrdersListed,
+    SessionClosed,
+    Trade,
+)
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL
+
+FORMAT = 1
+
+NEW, CANCEL, AMEND, ALL, LIST, INSTRUMENTS, REFUSE, GONE = range(1, 9)
+"""What a command is."""
+
+(ACCEPTED, REFUSED, CANCELED, AMENDED, CANCEL_ALL, CLOSE, PASSED, QUERY) = range(1, 9)
+"""The words that begin the rows of the next command."""
+TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE = range(9, 15)
+"""The words that follow them."""
+
+_LASTS = {GTC: 0, IOC: 1, FOK: 2}
+_TIMES_IN_FORCE = (GTC, IOC, FOK)
+_CODES = {code.value: code for code in ErrorCode}
+
+_encode = Encoder().encode
+_decode: Callable[[bytes | Raw], Any] = Decoder().decode
+
+
+class EncodedBatch(Struct, frozen=True):
+    """A batch on its way: its bytes, and the instruments that it is about, in its order."""
+
+    data: bytes
+    symbols: tuple[str, ...]
+
+
+class Entry(Struct, frozen=True, array_like=True, gc=False):
+    """An entry of the journal, its commands and rows not yet looked at.
+
+    `batch` counts the entries of the partition without gaps; `number` is the one that `writer`
+    gave its batch, and `taken` how many of the commands were taken. The others are as in `Batch`.
+    """
+
+    epoch: int
+    batch: int
+    writer: str
+    number: int
+    taken: int
+    first: int
+    last: int
+    time: int
+    commands: Raw
+    rows: Raw
+
+
+decode_entry = Decoder(Entry).decode
+
+
+def encode_batch(commands: Sequence[Command], symbols: Sequence[str]) -> EncodedBatch:
+    """Encode commands; `symbols` are all that are listed, in their order."""
+    places: dict[str, int] = {}
+    if any(_is_for_all(command) for command in commands):
+        places = {symbol: place for place, symbol in enumerate(symbols, 1)}
+    sessions: dict[tuple[str, str, int], int] = {}
+    rows: list[tuple[Any, ...]] = []
+    for command in commands:
+        key = (command.participant, command.session, command.generation)
+        session = sessions.get(key)
+        if session is None:
+            session = sessions[key] = len(sessions) + 1
+        if isinstance(command, OrderCommand):
+            place = places.get(command.symbol)
+            if place is None:
+                place = places[command.symbol] = len(places) + 1
+            rows.append(_order_row(command, session, place))
+        else:
+            rows.append(_other_row(command, session, places))
+    return EncodedBatch(_encode((list(sessions), list(places), rows)), tuple(places))
+
+
+def _is_for_all(command: Command) -> bool:
+    if isinstance(command, CancelAll | ListOrders):
+        return command.symbol is None
+    return isinstance(command, CloseSession) and command.cancel_orders
+
+
+def _order_row(command: OrderCommand, session: int, place: int) -> tuple[Any, ...]:
+    order_id = str(command.order_id)
+    if type(command) is NewOrder:
+        return (
+            NEW,
+            session,
+            place,
+            order_id,
+            command.side is BUY,
+            command.price,
+            command.quantity,
+            _LASTS[command.time_in_force],
+            command.post_only,
+        )
+    if type(command) is CancelOrder:
+        return CANCEL, session, place, order_id
+    assert type(command) is AmendOrder
+    return AMEND, session, place, order_id, command.price, command.quantity
+
+
+def _other_row(command: Command, session: int, places: dict[str, int]) -> tuple[Any, ...]:
+    match command:
+        case Refuse(code=code, text=text, order_id=order_id, symbol=symbol):
+            return REFUSE, session, code, text, None if order_id is None else str(order_id), symbol
+        case CancelAll(symbol=symbol) | ListOrders(symbol=symbol):
+            kind = ALL if isinstance(command, CancelAll) else LIST
+            if symbol is None:
+                return kind, session, None
+            return kind, session, places.setdefault(symbol, len(places) + 1)
+        case ListInstruments():
+            return INSTRUMENTS, session
+        case CloseSession(cancel_orders=cancel_orders):
+            return GONE, session, None, cancel_orders
+    raise TypeError(f"an exchange does not take {type(command).__name__}")
+
+
+def decode_events(entry: Entry, answers: bytes | None, symbols: Sequence[str]) -> list[Event]:
+    """The events of `entry`, and where they belong the `answers` to its queries, if known.
+
+    `symbols` are all that are listed: the answer to `ListInstruments` needs no more.
+    """
+    return _Walk(entry, answers, symbols).events
+
+
+class _Walk:
+    """One pass over the rows of an entry, and the commands that they answer."""
+
+    def __init__(self, entry: Entry, answers: bytes | None, symbols: Sequence[str]) -> None:
+        self._sessions, self._symbols, self._commands = _decode(entry.commands)
+        self._listed = symbols
+        self._answers = None if answers is None else iter(_decode(answers))
+        self.events: list[Event] = []
+        self._walk(_decode(entry.rows), entry.first - 1)
+
+    def _walk(self, rows: list[Any], seq: int) -> None:
+        """Make events of rows, numbered from `seq` + 1."""
+        events, commands = self.events, iter(self._commands)
+        sessions, symbols = self._sessions, self._symbols
+        command: list[Any] = []
+        participant = session = symbol = ""
+        order_id = left = at = 0
+        side = BUY
+        end = len(rows)
+        while at < end:
+            word = rows[at]
+            if word == LEVEL:
+                key = rows[at + 1]
+                seq += 1
+                if key < 0:
+                    events.append(LevelChanged(seq, symbol, BUY, -key, rows[at + 2]))
+                else:
+                    events.append(LevelChanged(seq, symbol, SELL, key, rows[at + 2]))
+                at += 3
+            elif word == TRADE:
+                maker, key, quantity, maker_left = rows[at + 1 : at + 5]
+                who, _, maker_id = maker.partition(" ")
+                left -= quantity
+                price = -key if key < 0 else key
+                events.append(
+                    Trade(
+                        seq + 1,
+                        symbol,
+                        price,
+                        quantity,
+                        side,
+                        who,
+                        int(maker_id),
+                        maker_left,
+                        participant,
+                        order_id,
+                        left,
+                    )
+                )
+                seq += 2
+                at += 5
+            elif word == ACCEPTED:
+                _, who, place, name, buys, price, left, lasts, post_only = next(commands)
+                participant, session, _ = sessions[who - 1]
+                symbol, order_id, side = symbols[place - 1], int(name), BUY if buys else SELL
+                seq += 1
+                events.append(
+                    OrderAccepted(
+                        seq,
+                        participant,
+                        session,
+                        symbol,
+                        order_id,
+                        side,
+                        price,
+                        left,
+                        _TIMES_IN_FORCE[lasts],
+                        post_only,
+                    )
+                )
+                at += 1
+            elif word == REST_CANCELED:
+                seq += 1
+                events.append(OrderCanceled(seq, participant, symbol, order_id, rows[at + 1]))
+                at += 2
+            elif word <= QUERY:
+                command = next(commands)
+                participant, session, _ = sessions[command[1] - 1]
+                if command[0] <= AMEND:
+                    symbol, order_id = symbols[command[2] - 1], int(command[3])
+                if word == CANCELED:
+                    seq += 1
+                    events.append(OrderCanceled(seq, participant, symbol, order_id, rows[at + 1]))
+                    at += 2
+                elif word == AMENDED:
+                    seq += 1
+                    key, left = rows[at + 1 : at + 3]
+                    side = BUY if key < 0 else SELL
+                    price = -key if key < 0 else key
+                    events.append(OrderAmended(seq, participant, symbol, order_id, price, left))
+                    at += 3
+                elif word == REFUSED:
+                    code, text = _CODES[rows[at + 1]], rows[at + 2]
+                    events.append(
+                        CommandRefused(participant, session, code, text, order_id, symbol)
+                    )
+                    at += 3
+                else:
+                    self._answer(word, command, participant, session)
+                    at += 1
+            elif word == ORDER_CANCELED:
+                name, quantity = rows[at + 1 : at + 3]
+                seq += 1
+                events.append(OrderCanceled(seq, participant, symbol, int(name), quantity))
+                at += 3
+            elif word == SYMBOL:
+                symbol = rows[at + 1]
+                at += 2
+            elif word == DONE:
+                self._done(command, participant, session, rows[at + 1])
+                at += 2
+            else:
+                raise ValueError(f"an entry of the journal has the unknown word {word!r}")
+
+    def _answer(self, word: int, command: list[Any], participant: str, session: str) -> None:
+        """What answers a command alone."""
+        if word == PASSED:
+            _, _, code, text, name, symbol = command
+            order_id = None if name is None else int(name)
+            self.events.append(
+                CommandRefused(participant, session, _CODES[code], text, order_id, symbol)
+            )
+        elif word == QUERY and self._answers is not None:
+            answer = next(self._answers)
+            if command[0] == INSTRUMENTS:
+                states = dict.fromkeys(self._listed, "open")
+                self.events.append(InstrumentsListed(participant, session, states))
+            else:
+                asked = None if command[2] is None else self._symbols[command[2] - 1]
+                orders = [_open_order(*row) for row in answer]
+                self.events.append(OrdersListed(participant, session, asked, orders))
+
+    def _done(self, command: list[Any], participant: str, session: str, count: int) -> None:
+        """The answer that follows the events of its command."""
+        if command[0] == GONE:
+            self.events.append(SessionClosed(participant, session))
+        else:
+            symbol = None if command[2] is None else self._symbols[command[2] - 1]
+            self.events.append(AllCanceled(participant, session, symbol, count))
+
+
+def _open_order(symbol: str, name: str, key: int, left: int) -> OpenOrder:
+    return OpenOrder(symbol, int(name), BUY if key < 0 else SELL, abs(key), left)

@@ -1,0 +1,127 @@
+"""Reading what Redis keeps: entries of the journal, where epochs began, the levels of the books."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.msgpack import decode
+
+from wood.exchange.cluster.client import Client
+from wood.exchange.cluster.formats import Entry, decode_entry, decode_events
+from wood.exchange.cluster.keys import PARTITION, Keys
+from wood.exchange.cluster.membership import State
+from wood.model.errors import JournalTrimmed
+from wood.model.events import Batch, BookSnapshot, LevelChanged, Levels, Snapshot
+from wood.model.instruments import Instruments
+from wood.model.orders import BUY
+
+PAGE = 200
+"""Entries that are read at once."""
+
+SCAN = 1000
+"""Levels that are read at once, so that no book makes Redis stand still."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The books as they stand after an entry, and its place."""
+
+    partition_id: str
+    batch: int
+    snapshot: Snapshot
+
+
+class StoredJournal:
+    """The journal and the books of a partition, for reading."""
+
+    def __init__(self, client: Client, keys: Keys, instruments: Instruments) -> None:
+        self._client = client
+        self._keys = keys
+        self._symbols = tuple(instruments)
+
+    def batch(self, entry: Entry, answers: bytes | None = None) -> Batch:
+        """An entry as readers know it; `answers` are those to its queries, if known."""
+        return Batch(
+            PARTITION,
+            entry.epoch,
+            entry.writer,
+            entry.number,
+            entry.first,
+            entry.last,
+            entry.time,
+            decode_events(entry, answers, self._symbols),
+        )
+
+    async def after(self, position: str, count: int = PAGE) -> list[Entry]:
+        """Up to `count` entries after the one with the id `position`."""
+        return await self._range(f"({position}", count)
+
+    async def events(self, after: int) -> list[Batch]:
+        """All batches with numbers greater than `after`. Raises `JournalTrimmed`."""
+        batches: list[Batch] = []
+        start = f"{after + 1}-0"
+        while True:
+            page = await self._range(start, PAGE)
+            batches += map(self.batch, page)
+            if len(page) < PAGE:
+                break
+            start = f"({page[-1].last}-{page[-1].batch}"
+        oldest = await self._range("-", 1)
+        if oldest and oldest[0].first > after + 1:
+            raise JournalTrimmed(f"the journal begins with number {oldest[0].first}")
+        return batches
+
+    async def epochs(self) -> list[tuple[int, int]]:
+        """(epoch, batches before it) of all epochs that are remembered, oldest first."""
+        rows = await self._client.lrange(self._keys.epochs, 0, -1)
+        found = []
+        for row in rows:
+            epoch, _, batch = _values(row)
+            found.append((epoch, batch))
+        return found
+
+    async def snapshot(self, state: State) -> Stored | None:
+        """The books as they stand now; `state` is how far the journal was just before.
+
+        The levels are read bit by bit while the market goes on, and what happened meanwhile is
+        then read from the journal: it has totals, not differences. None if that has gone.
+        """
+        found = {symbol: await self._levels(symbol) for symbol in self._symbols}
+        batch, seq, time, epoch = state.batch, state.seq, state.time, state.epoch
+        while entries := await self.after(f"{seq}-{batch}"):
+            for entry in entries:
+                if entry.batch != batch + 1:
+                    return None
+                batch, seq, time, epoch = entry.batch, entry.last, entry.time, entry.epoch
+                for event in decode_events(entry, None, self._symbols):
+                    if type(event) is LevelChanged:
+                        key = -event.price if event.side is BUY else event.price
+                        found[event.symbol][key] = event.quantity
+        books = {symbol: _book(levels) for symbol, levels in found.items()}
+        return Stored(state.partition_id, batch, Snapshot(PARTITION, epoch, seq, time, books))
+
+    async def _levels(self, symbol: str) -> dict[int, int]:
+        found: dict[int, int] = {}
+        cursor = 0
+        while True:
+            cursor, page = await self._client.hscan(self._keys.levels(symbol), cursor, count=SCAN)
+            found.update((int(key), int(total)) for key, total in page.items())
+            if cursor == 0:
+                return found
+
+    async def _range(self, start: str, count: int) -> list[Entry]:
+        rows = await self._client.xrange(self._keys.journal, start, "+", count)
+        return [decode_entry(fields[b"b"]) for _, fields in rows]
+
+
+def _values(data: bytes) -> list[Any]:
+    """MessagePack values that follow each other: three of them, whole numbers."""
+    return list(decode(b"\x93" + data))
+
+
+def _book(levels: dict[int, int]) -> BookSnapshot:
+    bids: Levels = []
+    asks: Levels = []
+    for key in sorted(levels):
+        if levels[key]:
+            (bids if key < 0 else asks).append((abs(key), levels[key]))
+    return BookSnapshot(bids, asks)

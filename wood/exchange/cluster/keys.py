@@ -1,0 +1,64 @@
+"""The names of everything in Redis: the schema, beside the scripts that keep it.
+
+All keys of a partition begin with `<prefix>:{<partition>}:`, so that they lie in one slot of a
+Redis Cluster. None has a time to live. Nothing else in the database is ever touched.
+
+    meta            hash    rules (JSON), persist, id; seq, batch, time, epoch, server, rows,
+                            resting; max_open_orders, max_resting_orders, kept
+    writers         hash    writer -> [number, taken, entry id] of its last batch; who is not in
+                            it is dead, and takes no part
+    beats           zset    writer or candidate -> when it was last heard of, in microseconds
+    epochs          list    [epoch, last number, batches] where each epoch began
+    journal         stream  id `<last number>-<batch>`, field b: an entry, see formats.py
+    marks           list    [rows, entry id]: where the journal may be cut
+    open            hash    participant -> how many orders it has open
+    owned           zset    `participant symbol id`, score 0: whose open orders
+    bids:<symbol>   zset    `<arrival, 16 digits> participant id` -> minus the price in ticks
+    asks:<symbol>   zset    `<arrival, 16 digits> participant id` -> the price in ticks
+    orders:<symbol> hash    `participant id` -> [left, key, arrival, taken, post only]
+    levels:<symbol> hash    key -> lots at that price
+
+What stands in brackets are MessagePack values one after the other. A *key* is a price in ticks,
+negative for bids. Lots, numbers and times are whole.
+The channel `<prefix>:{<partition>}:events:<id>` carries each entry as it is written. It ends with
+the id of the partition, since all databases of a server share its channels; an empty message asks
+every node for a beat.
+"""
+
+from collections.abc import Iterable
+
+PREFIX = "wood"
+"""What all keys begin with, unless the operator says otherwise."""
+
+PARTITION = "main"
+"""There is one partition for now."""
+
+_FIXED = ("meta", "writers", "epochs", "journal", "marks", "open", "owned")
+_BY_INSTRUMENT = ("bids", "asks", "orders", "levels")
+
+
+class Keys:
+    """The keys of one partition under `prefix`."""
+
+    def __init__(self, prefix: str) -> None:
+        self._start = f"{prefix}:{{{PARTITION}}}:"
+        self.fixed = [self._start + name for name in _FIXED]
+        """Those that every batch needs, in the order in which `decide.lua` has them."""
+        self.meta, self.writers, self.epochs, self.journal, *_ = self.fixed
+        self.beats = self._start + "beats"
+
+    def of(self, symbols: Iterable[str]) -> list[str]:
+        """The keys of instruments: bids, asks, orders and levels of each."""
+        return [self._start + f"{name}:{symbol}" for symbol in symbols for name in _BY_INSTRUMENT]
+
+    def levels(self, symbol: str) -> str:
+        """The totals by price."""
+        return self._start + "levels:" + symbol
+
+    def channel(self, partition_id: str) -> str:
+        """Where entries are announced."""
+        return f"{self._start}events:{partition_id}"
+
+    def channels(self) -> str:
+        """What every channel begins with."""
+        return f"{self._start}events:"

@@ -1,0 +1,33 @@
+-- Read the clock of the partition: what every script that writes begins with.
+--
+-- A server that was started anew or promoted has another replication id, and its history may have
+-- lost its end: from then on it is another epoch.
+
+local call, format, match = redis.call, string.format, string.match
+local pack, decode = cmsgpack.pack, cmsgpack.unpack
+
+local function text(number)
+    -- Lua and Redis would write 1e+15 for some.
+    return format('%.0f', number)
+end
+
+local function microseconds()
+    local now = call('TIME')
+    return tonumber(now[1]) * 1000000 + tonumber(now[2])
+end
+
+local function server_id()
+    return match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+end
+
+-- The epoch of the present server: (epoch, server, whether it begins here).
+local function present_epoch(epoch, server, now)
+    local id = server_id()
+    if id == server then return epoch, id, false end
+    return now > epoch and now or epoch + 1, id, true
+end
+
+local function begin_epoch(epochs, epoch, seq, batch)
+    call('RPUSH', epochs, pack(epoch, seq, batch))
+    call('LTRIM', epochs, -1000, -1)
+end

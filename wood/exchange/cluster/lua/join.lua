@@ -1,0 +1,79 @@
+-- Become a writer; as the first node of a cluster, claim the partition and clear what it held.
+--
+-- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset
+--       [5..] everything else that is cleared: the journal, the books of the instruments in the
+--       stored rules and in one's own
+-- ARGV  [1] writer  [2] lease  [3] silence that is an outage, both in microseconds
+--       [4] the rules, JSON  [5] the stored rules for which KEYS were made, '' for none
+--       [6] '1' to persist  [7] '1' if the process starts, '0' if it comes back
+--       [8] an id for a new partition  [9] when this node first asked, in microseconds, '0' if now
+--       [10] what the channel begins with
+--       [11] max_open_orders  [12] max_resting_orders  [13] kept
+-- Returns {'joined', '1' if it was the first, orders cleared, '1' if they had been persisted},
+--       {'wait', since}: ask again with `since` until somebody has beaten or all leases have ended,
+--       {'other', stored rules}: KEYS were made for others, ask again,
+--       {'differs', stored rules, persist flag}: this node may not join.
+-- Publishes an empty message, which asks every node for a beat, when it waits.
+
+local writer, lease, outage, rules, seen, persist, starting = unpack(ARGV, 1, 7)
+local partition_id, since, channel = ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local now = microseconds()
+local meta = call('HMGET', KEYS[1], 'rules', 'persist', 'id', 'resting')
+local stored = meta[1]
+if (stored or '') ~= seen then return {'other', stored or ''} end
+
+local function register()
+    call('HSET', KEYS[2], writer, pack(0, 0, '0-0'))
+    call('ZADD', KEYS[4], text(now), writer)
+end
+
+local function create()
+    call('HSET', KEYS[1], 'rules', rules, 'persist', persist, 'id', partition_id,
+        'seq', '0', 'batch', '0', 'time', text(now), 'epoch', text(now), 'server', server_id(),
+        'rows', '0', 'resting', '0',
+        'max_open_orders', ARGV[11], 'max_resting_orders', ARGV[12], 'kept', ARGV[13])
+    begin_epoch(KEYS[3], now, 0, 0)
+    register()
+end
+
+if not stored then
+    create()
+    return {'joined', '1', '0', '0'}
+end
+
+local _, silence = reap(KEYS[2], KEYS[4], now, tonumber(lease), tonumber(outage))
+if silence or since == 0 then since = now end
+local writers = call('HKEYS', KEYS[2])
+local differs = stored ~= rules or meta[2] ~= persist
+
+if starting == '1' and #writers == 0 then
+    if persist == '1' then
+        if stored ~= rules then return {'differs', stored, meta[2]} end
+        call('HSET', KEYS[1], 'persist', '1')
+        register()
+        return {'joined', '1', '0', '0'}
+    end
+    call('UNLINK', unpack(KEYS, 1, 3))
+    for i = 5, #KEYS do call('UNLINK', KEYS[i]) end
+    create()
+    return {'joined', '1', meta[4], meta[2]}
+end
+if starting == '1' and (persist ~= '1' or differs) then
+    -- Those who are left may be dead. One who has beaten since this node first asked is not.
+    local alive = false
+    for i = 1, #writers do
+        local beat = tonumber(call('ZSCORE', KEYS[4], writers[i]) or 0)
+        if beat > since then alive = true end
+    end
+    if not alive then
+        call('ZADD', KEYS[4], text(now), writer)
+        call('PUBLISH', channel .. meta[3], '')
+        return {'wait', text(since)}
+    end
+end
+if differs then
+    call('ZREM', KEYS[4], writer)
+    return {'differs', stored, meta[2]}
+end
+register()
+return {'joined', '0', '0', '0'}

@@ -1,0 +1,23 @@
+-- Who is alive: shared by the scripts by which nodes join and show that they live.
+--
+-- A lease is counted against the newest beat of anyone, so that nobody dies while nobody could be
+-- heard; and after such an outage everybody has one full lease again.
+
+-- Returns the dead, and whether everybody's lease began again.
+local function reap(writers, beats, now, lease, outage)
+    local found = call('ZRANGE', beats, 0, -1, 'WITHSCORES')
+    local newest = 0
+    for i = 2, #found, 2 do
+        if tonumber(found[i]) > newest then newest = tonumber(found[i]) end
+    end
+    local dead, silence = {}, now - newest > outage
+    for i = 1, #found, 2 do
+        if silence then
+            call('ZADD', beats, text(now), found[i])
+        elseif newest - tonumber(found[i + 1]) > lease then
+            call('ZREM', beats, found[i])
+            if call('HDEL', writers, found[i]) == 1 then dead[#dead + 1] = found[i] end
+        end
+    end
+    return dead, silence
+end

@@ -1,0 +1,148 @@
+"""A node's place in the cluster: joining, showing that it lives, leaving."""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+
+from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
+from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.rules import difference, symbols_in
+from wood.exchange.cluster.scripts import BEAT, JOIN, LEAVE
+from wood.model.errors import ConfigError
+
+log = logging.getLogger("wood.redis")
+
+LEASE = 5.0
+"""Seconds without a beat after which a node is dead, unless the operator says otherwise."""
+
+BEATS = 5
+"""Beats in a lease."""
+
+_ASK_AGAIN = 0.05
+
+
+@dataclass(frozen=True)
+class State:
+    """How far the journal is, as one beat found it."""
+
+    alive: bool
+    """Whether this node still is a writer."""
+    partition_id: str
+    epoch: int
+    seq: int
+    batch: int
+    time: int
+    """Of the last entry, in microseconds since the epoch of clocks."""
+
+
+class Membership:
+    """This node as a writer of the partition. `persist` and `rules` are those of `rules.py`."""
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        *,
+        rules: str,
+        limits: tuple[int, int, int],
+        persist: bool,
+        lease: float,
+    ) -> None:
+        self.writer = ""
+        """The random id of this node, another one after each `join`."""
+        self.partition_id = ""
+        self.interval = lease / BEATS
+        """Seconds from beat to beat."""
+        self._client = client
+        self._keys = keys
+        self._rules = rules
+        self._limits = limits
+        self._persist = persist
+        # Two beats that nobody sent are an outage.
+        self._times = int(lease * 1e6), int(2 * self.interval * 1e6)
+
+    async def join(self, *, starting: bool) -> None:
+        """Become a writer under a new id. A node that starts may be the first and clear the book.
+
+        One that comes back after it was declared dead never does. Raises `ConfigError` if the
+        others run by other rules, and what the client raises.
+        """
+        self.writer = secrets.token_hex(8)
+        stored, since = "", "0"
+        while True:
+            answer = await self._ask(starting, stored, since)
+            match answer:
+                case "joined", "1", orders, persisted:
+                    _say_cleared(int(orders), persisted == "1")
+                    return
+                case "joined", *_:
+                    return
+                case "other", stored:
+                    pass
+                case "wait", since:
+                    await asyncio.sleep(_ASK_AGAIN)
+                case "differs", stored, persist:
+                    what = difference(self._rules, self._persist, stored, persist == "1")
+                    raise ConfigError(
+                        f"this node differs from the cluster in Redis: {what} (start it with the "
+                        "same options, use another --prefix, or clear that one with 'wood reset')"
+                    )
+
+    async def _ask(self, starting: bool, stored: str, since: str) -> list[str]:
+        keys = self._keys
+        symbols = dict.fromkeys([*symbols_in(stored), *symbols_in(self._rules)])
+        cleared = [*keys.fixed[3:], *keys.of(symbols)]
+        answer = await JOIN.run(
+            self._client,
+            [*keys.fixed[:3], keys.beats, *cleared],
+            self.writer,
+            *self._times,
+            self._rules,
+            stored,
+            str(int(self._persist)),
+            str(int(starting)),
+            secrets.token_hex(8),
+            since,
+            keys.channels(),
+            *self._limits,
+        )
+        return [part.decode() for part in answer]
+
+    async def beat(self) -> State | None:
+        """Show that this node lives; declare dead who does not. None if there is no partition."""
+        keys = self._keys
+        answer = await BEAT.run(
+            self._client, [*keys.fixed[:3], keys.beats], self.writer, *self._times
+        )
+        if not answer:
+            return None
+        alive, partition_id, epoch, seq, batch, time, dead = answer
+        for writer in dead:
+            log.warning("node %s has been silent for a lease: declared dead", writer.decode())
+        return State(
+            bool(alive), partition_id.decode(), int(epoch), int(seq), int(batch), int(time)
+        )
+
+    async def leave(self) -> None:
+        """Be a writer no more, on purpose: nobody has to wait for the end of the lease."""
+        keys = self._keys
+        await LEAVE.run(self._client, [keys.writers, keys.beats], self.writer)
+
+    async def come_back(self) -> None:
+        """Join again as soon as Redis lets us. Raises `ConfigError`."""
+        back_off = BackOff()
+        while True:
+            try:
+                return await self.join(starting=False)
+            except FAILURES as error:
+                if fault(error) is Fault.BROKEN:
+                    raise
+                await back_off.wait()
+
+
+def _say_cleared(orders: int, persisted: bool) -> None:
+    if persisted:
+        log.warning("the book was persisted and is CLEARED: %d open orders are gone", orders)
+    elif orders:
+        log.info("first node of the cluster: a book of %d open orders is cleared", orders)

@@ -1,0 +1,68 @@
+"""The order of the journal at a node: entries arrive by several ways, each is passed on once."""
+
+from collections.abc import Iterator
+
+from wood.exchange.cluster.formats import Entry
+
+Offer = tuple[Entry, bytes | None]
+"""An entry, and the answers to its queries if they are known."""
+
+
+class Sequence:
+    """Keeps what came too early, drops what was seen. No I/O.
+
+    Entries are counted by `Entry.batch` without gaps. Only those of a trusted epoch are passed on:
+    another one means that the server was changed, and somebody has to look where the new epoch
+    began before its entries can be taken for the continuation of what was seen.
+    """
+
+    def __init__(self) -> None:
+        self.batch = 0
+        """The last entry passed on."""
+        self.seq = 0
+        """The last number passed on."""
+        self.time = 0
+        self.epoch = 0
+        self.trusted: frozenset[int] = frozenset()
+        self.held: set[tuple[str, int]] = set()
+        """(writer, number) of batches whose answers to queries are still to come: they wait."""
+        self._waiting: dict[int, Offer] = {}
+
+    @property
+    def position(self) -> str:
+        """The id of the last entry passed on."""
+        return f"{self.seq}-{self.batch}"
+
+    def reset(self, epoch: int, batch: int, seq: int, time: int) -> None:
+        """Begin after the entry `batch`, in `epoch` alone."""
+        self.batch, self.seq, self.time, self.epoch = batch, seq, time, epoch
+        self.trust([epoch])
+
+    def trust(self, epochs: list[int]) -> None:
+        """Take entries of these epochs; forget what waits, which may be of a lost history."""
+        self.trusted = frozenset(epochs)
+        self._waiting.clear()
+
+    def offer(self, entry: Entry, answers: bytes | None = None) -> None:
+        """Take an entry, from wherever; the answers to its queries come with one of its copies."""
+        if entry.batch > self.batch and (answers is not None or entry.batch not in self._waiting):
+            self._waiting[entry.batch] = entry, answers
+
+    def ready(self) -> Iterator[Offer]:
+        """The entries that are next, each once."""
+        while (offer := self._waiting.get(self.batch + 1)) is not None:
+            entry = offer[0]
+            if entry.epoch not in self.trusted or (entry.writer, entry.number) in self.held:
+                return
+            del self._waiting[entry.batch]
+            self.batch, self.seq, self.time = entry.batch, entry.last, entry.time
+            self.epoch = entry.epoch
+            yield offer
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something is missing, or of an unknown epoch, before what waits."""
+        offer = self._waiting.get(self.batch + 1)
+        if offer is None:
+            return bool(self._waiting)
+        return offer[0].epoch not in self.trusted

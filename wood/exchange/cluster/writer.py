@@ -1,0 +1,263 @@
+"""A node's commands on their way into Redis: in batches, each taken exactly once.
+
+What arrives while a batch is under way is the next batch. A batch is sent again, unchanged and
+under its number, until the script itself answers; the script takes a number once. It is *refused*,
+and the commands with it, only on the word of an error that proves that it never was taken.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
+from wood.exchange.cluster.formats import EncodedBatch, Entry, decode_entry, encode_batch
+from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.membership import Membership
+from wood.exchange.cluster.scripts import DECIDE
+from wood.model.commands import CloseSession, Command, ListInstruments, ListOrders
+
+log = logging.getLogger("wood.redis")
+
+MAX_COMMANDS = 512
+"""Commands in one batch."""
+
+MAX_QUEUE = 4096
+"""Commands that may wait before the node is to stop reading."""
+
+REFUSED_PAUSE = 0.1
+"""Seconds until a query, or the end of a session, that Redis refused is sent again."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The script took the first `taken` commands; `answers` are those to queries among them."""
+
+    taken: int
+    entry: Entry
+    answers: bytes
+
+
+@dataclass(frozen=True)
+class DecidedBefore:
+    """The script had taken `taken` commands when this batch came to it before."""
+
+    taken: int
+    entry_id: str
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """This node was declared dead, or its history was lost: nothing of the batch was taken."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Redis could not take the batch, and has not."""
+
+    reason: str
+
+
+Outcome = Decided | DecidedBefore | Fenced | Refused
+
+
+class Target(Protocol):
+    """Who hears of outcomes."""
+
+    def under_way(self, writer: str, number: int) -> None:
+        """A batch is about to leave."""
+
+    def decided(self, writer: str, number: int, outcome: Decided | DecidedBefore) -> None:
+        """It was taken."""
+
+    def refused(self, commands: Sequence[Command]) -> None:
+        """These commands will not be taken."""
+
+    def came_back(self) -> None:
+        """This node was no writer any more, and is another one now."""
+
+    def room(self) -> None:
+        """The queue, once full, has room again."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    number: int
+    commands: list[Command]
+    outcome: "asyncio.Task[Outcome]"
+
+
+class Writer:
+    """The queue of commands and the one task that sends them."""
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        symbols: Iterable[str],
+        membership: Membership,
+        target: Target,
+        max_queue: int,
+    ) -> None:
+        self.idle = asyncio.Event()
+        """Set while everything submitted has been sent and answered."""
+        self.idle.set()
+        self._client = client
+        self._keys = keys
+        self._symbols = tuple(symbols)
+        self._membership = membership
+        self._target = target
+        self._max_queue = max_queue
+        self._queue: deque[Command] = deque()
+        self._was_full = False
+        self._work = asyncio.Event()
+        self._number = 0
+        self._dead = False  # found to be no writer, and not yet another one
+        self._closed = False  # no commands are taken, since their sessions are about to be closed
+        self._key_lists: dict[tuple[str, ...], list[str]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether as many commands wait as may."""
+        return len(self._queue) >= self._max_queue
+
+    def submit(self, commands: Sequence[Command]) -> None:
+        """Queue commands. Those of a node that is no writer are dropped: it will say so."""
+        self._queue.extend(_closings(commands) if self._closed else commands)
+        if self.full:
+            self._was_full = True
+        if self._queue:
+            self.idle.clear()
+            self._work.set()
+
+    def drop(self) -> None:
+        """Forget what waits, since those who said it are told that they lost the thread."""
+        kept = _closings(self._queue)
+        self._queue.clear()
+        self._queue.extend(kept)
+        self._look_for_room()
+
+    def fence(self) -> None:
+        """This node was found dead: take no commands, and come back as another one."""
+        self._dead = self._closed = True
+        self._work.set()
+
+    def allow(self) -> None:
+        """Take commands again: all sessions know by now that the thread was lost."""
+        self._closed = False
+
+    async def run(self) -> None:
+        """Send for ever. Raises what the client raises if the script breaks, and `ConfigError`."""
+        sent: _Sent | None = None
+        while True:
+            if sent is not None:
+                sent = await self._finish(sent)
+            elif self._dead:
+                await self._come_back()
+            elif self._queue:
+                sent = self._send()
+            else:
+                self.idle.set()
+                self._work.clear()
+                await self._work.wait()
+
+    async def _finish(self, sent: _Sent) -> _Sent | None:
+        """See a batch to its end; the next one, if that has been sent meanwhile."""
+        outcome = await sent.outcome
+        following: _Sent | None = None
+        if isinstance(outcome, Fenced):
+            self._put_back(_closings(sent.commands))
+            self.fence()
+        elif isinstance(outcome, Refused):
+            await self._refuse(sent.commands, outcome.reason)
+        else:
+            self._number = sent.number
+            self._put_back(sent.commands[outcome.taken :])
+            following = self._send()
+            # The next batch is on its way before the events of this one are told.
+            await asyncio.sleep(0)
+            if isinstance(outcome, DecidedBefore):
+                # The answers to queries went with the connection; nothing else is lost.
+                self._put_back([c for c in sent.commands[: outcome.taken] if _is_query(c)])
+            self._target.decided(self._membership.writer, sent.number, outcome)
+        self._look_for_room()
+        return following
+
+    def _send(self) -> _Sent | None:
+        queue = self._queue
+        if not queue or self._dead:
+            return None
+        commands = [queue.popleft() for _ in range(min(len(queue), MAX_COMMANDS))]
+        number = self._number + 1
+        self._target.under_way(self._membership.writer, number)
+        batch = encode_batch(commands, self._symbols)
+        return _Sent(number, commands, asyncio.create_task(self._decide(number, batch)))
+
+    async def _decide(self, number: int, batch: EncodedBatch) -> Outcome:
+        """Send a batch until there is no doubt about what became of it."""
+        keys = self._key_lists.get(batch.symbols)
+        if keys is None:
+            keys = [*self._keys.fixed, *self._keys.of(batch.symbols)]
+            self._key_lists[batch.symbols] = keys
+        channels = self._keys.channels()
+        back_off = BackOff()
+        doubt = False
+        while True:
+            try:
+                answer = await DECIDE.run(
+                    self._client, keys, self._membership.writer, number, batch.data, channels
+                )
+                break
+            except FAILURES as error:
+                match fault(error):
+                    case Fault.BROKEN:
+                        raise
+                    case Fault.UNKNOWN:
+                        doubt = True
+                    case Fault.REFUSED if not doubt:
+                        return Refused(str(error))
+                log.debug("batch %d: %s; sent again", number, error)
+                await back_off.wait()
+        match answer:
+            case b"ok", taken, entry, answers:
+                return Decided(taken, decode_entry(entry), answers)
+            case b"again", taken, entry_id:
+                return DecidedBefore(taken, entry_id.decode())
+        return Fenced()
+
+    async def _refuse(self, commands: list[Command], reason: str) -> None:
+        """Say no to what was sent, but not to those who wait for an answer to go on or to go."""
+        log.warning("Redis refuses to write: %s", reason)
+        kept = [c for c in commands if _is_query(c) or isinstance(c, CloseSession)]
+        self._put_back(kept)
+        self._target.refused(
+            [c for c in commands if not _is_query(c) and not isinstance(c, CloseSession)]
+        )
+        if kept:
+            await asyncio.sleep(REFUSED_PAUSE)
+
+    def _put_back(self, commands: list[Command]) -> None:
+        self._queue.extendleft(reversed(commands))
+
+    async def _come_back(self) -> None:
+        log.warning("this node was declared dead, or Redis lost what it wrote: coming back")
+        self.drop()
+        await self._membership.come_back()
+        self._number = 0
+        self._dead = False
+        self._target.came_back()
+
+    def _look_for_room(self) -> None:
+        if self._was_full and len(self._queue) <= self._max_queue // 2:
+            self._was_full = False
+            self._target.room()
+
+
+def _is_query(command: Command) -> bool:
+    return isinstance(command, ListOrders | ListInstruments)
+
+
+def _closings(commands: Iterable[Command]) -> list[Command]:
+    return [command for command in commands if isinstance(command, CloseSession)]
