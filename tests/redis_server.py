@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ class RedisServer:
         self.url = f"redis://{self.host}:{self.port}/0"
         self.start()
 
-    def start(self, *more: str) -> None:
-        """Start, or start again after `kill` or `stop`; wait until it answers."""
+    def start(self, *more: str, while_loading: Callable[[], None] = lambda: None) -> None:
+        """Start, or start again after `kill`; wait until it has loaded its data."""
+        self._while_loading = while_loading
         command = [self.binary, "--port", str(self.port), "--bind", self.host]
         command += ["--dir", str(self.folder), "--save", "", "--logfile", "redis.log"]
         self.process = subprocess.Popen(
@@ -45,6 +47,9 @@ class RedisServer:
         try:
             with self.client() as client:
                 return bool(client.ping())
+        except redis.BusyLoadingError:
+            self._while_loading()
+            return False
         except redis.RedisError:
             return False
 
@@ -58,6 +63,20 @@ class RedisServer:
         """End it at once, as a crash would."""
         self.process.kill()
         self.process.wait(PATIENCE)
+
+    def cut(self, batches: int, journal: str) -> None:
+        """Take the last batches off the append-only file of a server that is down.
+
+        As a power cut under `everysec` does. They are found by their journal entries.
+        """
+        (file,) = self.folder.glob("appendonlydir/*.incr.aof")
+        data = file.read_bytes()
+        at = len(data)
+        for _ in range(batches):
+            at = data.rindex(b"XADD", 0, at)
+            assert journal.encode() in data[at : at + 200]
+        # A script's writes stand between MULTI and EXEC, and this one is now torn.
+        file.write_bytes(data[: data.rindex(b"MULTI", 0, at) + 60])
 
     def freeze(self) -> None:
         """Let it stand still."""

@@ -114,6 +114,17 @@ class Peer:
         return not self._lines and not self._data and not select.select([self.socket], [], [], 0)[0]
 
 
+def create(order_id: int, side: str, price: object, quantity: int) -> dict[str, Any]:
+    """A `createOrder` message."""
+    return {
+        "message": "createOrder",
+        "orderId": order_id,
+        "side": side,
+        "price": price,
+        "quantity": quantity,
+    }
+
+
 class Server:
     """`wood -s` as a process of its own, on free ports; with -m among the options a node."""
 

@@ -8,20 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.support import PATIENCE, Peer, Server, eventually, run_wood
+from tests.support import PATIENCE, Peer, Server, create, eventually, run_wood
 
 ALL = {"message": "cancelAll"}
 NOTHING_CANCELED = {"message": "cancelAll", "canceled": 0}
-
-
-def create(order_id: int, side: str, price: object, quantity: int) -> dict[str, Any]:
-    return {
-        "message": "createOrder",
-        "orderId": order_id,
-        "side": side,
-        "price": price,
-        "quantity": quantity,
-    }
 
 
 def reset(peer: Peer) -> None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from tests.support import Server, eventually
+from tests.support import Server, create, eventually
 from tests.test_server_clients import (
     ALL,
     NOTHING_CANCELED,
-    create,
     read_until_type,
     send_until_blocked,
 )

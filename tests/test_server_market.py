@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from tests.support import PATIENCE, Peer, Server
-from tests.test_server_clients import ALL, create
+from tests.support import PATIENCE, Peer, Server, create
+from tests.test_server_clients import ALL
 
 Lines = list[dict[str, Any]]
 QUESTION = {"message": "instruments"}

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support import PATIENCE, Peer, Server, eventually, run_wood
-from tests.test_server_clients import ALL, NOTHING_CANCELED, create
+from tests.support import PATIENCE, Peer, Server, create, eventually, run_wood
+from tests.test_server_clients import ALL, NOTHING_CANCELED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

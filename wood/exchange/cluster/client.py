@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any
 
@@ -78,6 +80,25 @@ def fault(error: Exception) -> Fault:
     return Fault.BROKEN
 
 
+class _Redis(Redis):
+    """Says that a connection is closed in the library's words also when the event loop says it."""
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        """Execute a command. Raises what is in `FAILURES`."""
+        client: Client = super()
+        with as_broken():
+            return await client.execute_command(*arguments, **options)
+
+
+@contextmanager
+def as_broken() -> Iterator[None]:
+    """uvloop raises RuntimeError for what is written to a transport that has just been closed."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionBroken(str(error)) from error
+
+
 def connect(url: str, *, single: bool = False) -> Client:
     """A client; `single` has one connection, the least work for each command.
 
@@ -85,7 +106,7 @@ def connect(url: str, *, single: bool = False) -> Client:
     `ConfigError` if the URL cannot be one.
     """
     try:
-        return Redis.from_url(
+        return _Redis.from_url(
             url,
             single_connection_client=single,
             retry=Retry(NoBackoff(), 0),

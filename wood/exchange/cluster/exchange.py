@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
@@ -26,6 +26,9 @@ KEPT = 1_000_000
 
 LEAVING = 1.0
 """Seconds that a node which stops waits for Redis to take note."""
+
+CANCELING = 0.1
+"""Seconds after which a task that was cancelled and goes on is cancelled again."""
 
 Connect = Callable[[bool], Client]
 """Makes a client, of a single connection if asked."""
@@ -124,9 +127,7 @@ class ClusterExchange(Exchange):
     async def close(self) -> None:
         """Leave the cluster. Safe to call twice."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
         if tasks:
             try:
                 async with asyncio.timeout(LEAVING):
@@ -256,3 +257,12 @@ class ClusterExchange(Exchange):
             self._writer.idle.set()
             self._progress.set()
             self._fail(error)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a cancellation that meets a reply can get lost on its way."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCELING)

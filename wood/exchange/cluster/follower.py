@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
+from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, as_broken, fault
 from wood.exchange.cluster.formats import Entry, decode_entry
 from wood.exchange.cluster.journal import Stored, StoredJournal
 from wood.exchange.cluster.keys import Keys
@@ -107,26 +107,34 @@ class Follower:
         """Hear what is announced, for ever; subscribe anew when the connection breaks."""
         back_off = BackOff()
         while True:
-            pubsub = self._client.pubsub()
-            self._moved.clear()
             try:
-                await pubsub.subscribe(self._keys.channel(self.partition_id))
-                while not self._moved.is_set():
-                    message = await pubsub.get_message(timeout=IDLE)
-                    if message is None:
-                        continue
-                    if message["type"] == "subscribe":
-                        # Only from here on nothing is missed; the client library may also have
-                        # subscribed again without saying so.
-                        self._confirmed.set()
-                        self._behind.set()
-                        back_off.reset()
-                    elif message["type"] == "message":
-                        self._heard(message["data"])
+                await self._listen(back_off)
             except FAILURES as error:
                 log.debug("the subscription broke: %s", error)
                 await back_off.wait()
-            finally:
+
+    async def _listen(self, back_off: BackOff) -> None:
+        """Hear until the partition has another channel. Raises what the client raises."""
+        self._moved.clear()
+        pubsub = self._client.pubsub()
+        try:
+            with as_broken():
+                await pubsub.subscribe(self._keys.channel(self.partition_id))
+            while not self._moved.is_set():
+                with as_broken():
+                    message = await pubsub.get_message(timeout=IDLE)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    # Only from here on nothing is missed; the client library may also have
+                    # subscribed again without saying so.
+                    self._confirmed.set()
+                    self._behind.set()
+                    back_off.reset()
+                elif message["type"] == "message":
+                    self._heard(message["data"])
+        finally:
+            with as_broken():
                 await pubsub.aclose()
 
     def _heard(self, data: bytes) -> None:

@@ -151,17 +151,21 @@ class Writer:
     async def run(self) -> None:
         """Send for ever. Raises what the client raises if the script breaks, and `ConfigError`."""
         sent: _Sent | None = None
-        while True:
+        try:
+            while True:
+                if sent is not None:
+                    sent = await self._finish(sent)
+                elif self._dead:
+                    await self._come_back()
+                elif self._queue:
+                    sent = self._send()
+                else:
+                    self.idle.set()
+                    self._work.clear()
+                    await self._work.wait()
+        finally:
             if sent is not None:
-                sent = await self._finish(sent)
-            elif self._dead:
-                await self._come_back()
-            elif self._queue:
-                sent = self._send()
-            else:
-                self.idle.set()
-                self._work.clear()
-                await self._work.wait()
+                sent.outcome.cancel()
 
     async def _finish(self, sent: _Sent) -> _Sent | None:
         """See a batch to its end; the next one, if that has been sent meanwhile."""

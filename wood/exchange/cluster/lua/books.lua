@@ -11,7 +11,7 @@ local unnumbered = 0
 -- A side is what lies in Redis, loaded as far as needed, and what this batch added to it. What lies
 -- there does not change before the end, so ranks stay true meanwhile.
 local function new_side(zset)
-    return {zset = zset, stored = {}, at = 1, loaded = 0, step = 4, done = false,
+    return {zset = zset, stored = {}, count_stored = 0, at = 1, loaded = 0, step = 4, done = false,
             added = {}, keys = {}, count = 0}
 end
 
@@ -70,7 +70,7 @@ local function load(book, side)
         local values = call('HMGET', book.orders_key, unpack(missing))
         for i = 1, #missing do keep(book, missing[i], values[i], where[i]) end
     end
-    local stored, count = side.stored, #side.stored
+    local stored, count = side.stored, side.count_stored
     for i = 1, #found do
         local order = orders[sub(found[i], WIDTH + 1)]
         -- It may be gone by now, or another one have its id.
@@ -79,6 +79,7 @@ local function load(book, side)
             stored[count] = order
         end
     end
+    side.count_stored = count
     side.loaded = side.loaded + #found
     side.done = #found < side.step
     if side.step < CHUNK / 4 then side.step = side.step * 4 end

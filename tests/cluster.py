@@ -1,0 +1,83 @@
+"""A cluster of real node processes on a real Redis, and what can be known of it from outside."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgpack
+import redis
+
+from tests.support import Server, eventually
+from wood.exchange.cluster.admin import Partition
+from wood.exchange.cluster.keys import Keys
+from wood.model.events import Batch
+
+Start = Callable[..., Server]
+"""The fixture `start_server`."""
+
+
+class Cluster:
+    """Nodes with the same options. Each is started on ports of its own."""
+
+    def __init__(self, start: Start, url: str, prefix: str, *options: str, nodes: int = 3) -> None:
+        self.url = url
+        self.prefix = prefix
+        self.keys = Keys(prefix)
+        self._start = start
+        self._options = ("-m", "--redis", url, "--prefix", prefix, *options)
+        self.nodes = [self.start() for _ in range(nodes)]
+
+    def start(self, *options: str) -> Server:
+        """One more node, that is in no list."""
+        return self._start(*self._options, *options)
+
+    @property
+    def private(self) -> list[tuple[str, int]]:
+        """The addresses for participants."""
+        return [(node.host, node.private) for node in self.nodes]
+
+    def redis(self) -> Any:
+        """A client of the same Redis."""
+        return redis.Redis.from_url(self.url, protocol=2)
+
+    def journal(self) -> list[Batch]:
+        """All that the journal has, as `wood export` reads it."""
+
+        async def read() -> list[Batch]:
+            partition = Partition(self.url, self.prefix)
+            try:
+                return [batch async for batch in partition.journal()]
+            finally:
+                await partition.close()
+
+        return asyncio.run(read())
+
+    def levels(self, symbol: str = "WOOD") -> dict[int, int]:
+        """The totals in Redis, by price, bids negative."""
+        with self.redis() as client:
+            return {
+                int(key): int(total)
+                for key, total in client.hgetall(self.keys.levels(symbol)).items()
+            }
+
+    def orders(self, symbol: str = "WOOD") -> dict[tuple[str, int], int]:
+        """What is left of the open orders in Redis, by participant and id."""
+        with self.redis() as client:
+            found = client.hgetall(self.keys.of([symbol])[2])
+        orders = {}
+        for name, value in found.items():
+            participant, _, order_id = name.decode().partition(" ")
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(value)
+            orders[participant, int(order_id)] = unpacker.unpack()
+        return orders
+
+    def writers(self) -> set[bytes]:
+        """The nodes that are alive, as far as Redis knows."""
+        with self.redis() as client:
+            return set(client.hkeys(self.keys.writers))
+
+    def logged(self, text: str, nodes: Iterable[Server] | None = None) -> None:
+        """Wait until each node has said so in its log."""
+        for node in self.nodes if nodes is None else nodes:
+            eventually(lambda node=node: text in node.text(), f"{text!r} in a log")  # type: ignore[misc]
