@@ -182,6 +182,7 @@ class Server:
             return 0
         if not self.ended():
             self.process.send_signal(number)
+            self.process.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
         return self.process.wait(PATIENCE)
 
 

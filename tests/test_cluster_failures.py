@@ -112,7 +112,7 @@ def test_redis_loses_its_last_batches(start_redis: StartRedis, start_server: Sta
     cluster = Cluster(start_server, server.url, "wood", *PATIENT)
     *awake, sleeper = cluster.nodes
     with Traders(cluster.private) as traders:
-        traders.go_on(300)
+        traders.wait(lambda: _batches(cluster) > 60, "batches")
         sleeper.process.send_signal(signal.SIGSTOP)
         server.kill()
         lost = [life for life in traders.lives if not life.ended]

@@ -44,9 +44,12 @@ async def _serve(
     make_exchange: Callable[[], Exchange], settings: Settings, max_connections: int
 ) -> None:
     node = Node(make_exchange(), settings, max_connections)
+    # The threads of the event loop begin with the first name that is looked up, signals blocked.
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)
     with stop_signal() as stop:
-        await node.start()
         pthread_sigmask(SIG_UNBLOCK, SIGNALS)
+        if not await _start(stop, node):
+            return
         _spare_the_collector()
         await _either(stop, node)
         log.info("stopping: no new connections; what was read is answered")
@@ -54,6 +57,20 @@ async def _serve(
         log.info("stopped")
         # A signal that comes now, while the interpreter ends, must not make a failure of success.
         pthread_sigmask(SIG_BLOCK, SIGNALS)
+
+
+async def _start(stop: asyncio.Event, node: Node) -> bool:
+    """Start; False if the order to stop comes first: a node may have to wait for Redis."""
+    starting = asyncio.create_task(node.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return False
+    starting.result()
+    return True
 
 
 async def _either(stop: asyncio.Event, node: Node) -> None:

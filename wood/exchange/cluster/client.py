@@ -23,7 +23,6 @@ from redis.exceptions import (
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as ConnectionBroken
-from redis.exceptions import TimeoutError as NoAnswer
 
 from wood.model.errors import ConfigError
 
@@ -69,14 +68,15 @@ def fault(error: Exception) -> Fault:
         return Fault.NOT_NOW
     if isinstance(error, OutOfMemoryError | NoPermissionError):
         return Fault.REFUSED
-    if isinstance(error, ConnectionBroken | NoAnswer | OSError):
+    if not isinstance(error, ResponseError):
         return Fault.UNKNOWN
-    if isinstance(error, ResponseError):
-        word = str(error).split(" ", 1)[0]
-        if word in ("BUSY", "UNKILLABLE", "MASTERDOWN"):
-            return Fault.NOT_NOW
-        if word in ("MISCONF", "NOREPLICAS"):
-            return Fault.REFUSED
+    text = str(error)
+    word = text.split(" ", 1)[0]
+    # Only a script that has not written anything can be killed.
+    if word in ("BUSY", "UNKILLABLE", "MASTERDOWN") or "SCRIPT KILL" in text:
+        return Fault.NOT_NOW
+    if word in ("MISCONF", "NOREPLICAS"):
+        return Fault.REFUSED
     return Fault.BROKEN
 
 

@@ -7,6 +7,9 @@ from wood.exchange.cluster.formats import Entry
 Offer = tuple[Entry, bytes | None]
 """An entry, and the answers to its queries if they are known."""
 
+MAX_WAITING = 1000
+"""Entries that may wait for one that is missing; the stream has those that are dropped."""
+
 
 class Sequence:
     """Keeps what came too early, drops what was seen. No I/O.
@@ -45,8 +48,11 @@ class Sequence:
 
     def offer(self, entry: Entry, answers: bytes | None = None) -> None:
         """Take an entry, from wherever; the answers to its queries come with one of its copies."""
-        if entry.batch > self.batch and (answers is not None or entry.batch not in self._waiting):
-            self._waiting[entry.batch] = entry, answers
+        if entry.batch <= self.batch:
+            return
+        waiting = self._waiting
+        if answers is not None or (entry.batch not in waiting and len(waiting) < MAX_WAITING):
+            waiting[entry.batch] = entry, answers
 
     def ready(self) -> Iterator[Offer]:
         """The entries that are next, each once."""

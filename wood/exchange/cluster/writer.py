@@ -114,6 +114,7 @@ class Writer:
         self._was_full = False
         self._work = asyncio.Event()
         self._number = 0
+        self._refused = False
         self._dead = False  # found to be no writer, and not yet another one
         self._closed = False  # no commands are taken, since their sessions are about to be closed
         self._key_lists: dict[tuple[str, ...], list[str]] = {}
@@ -177,6 +178,9 @@ class Writer:
         elif isinstance(outcome, Refused):
             await self._refuse(sent.commands, outcome.reason)
         else:
+            if self._refused:
+                log.warning("Redis writes again")
+            self._refused = False
             self._number = sent.number
             self._put_back(sent.commands[outcome.taken :])
             following = self._send()
@@ -233,7 +237,9 @@ class Writer:
 
     async def _refuse(self, commands: list[Command], reason: str) -> None:
         """Say no to what was sent, but not to those who wait for an answer to go on or to go."""
-        log.warning("Redis refuses to write: %s", reason)
+        if not self._refused:
+            log.warning("Redis refuses to write, and we to take orders: %s", reason)
+        self._refused = True
         kept = [c for c in commands if _is_query(c) or isinstance(c, CloseSession)]
         self._put_back(kept)
         self._target.refused(
