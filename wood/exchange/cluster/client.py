@@ -105,19 +105,27 @@ def connect(url: str, *, single: bool = False) -> Client:
     It tries nothing twice by itself: only who sent a batch knows whether that is safe. Raises
     `ConfigError` if the URL cannot be one.
     """
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
-        return _Redis.from_url(
+        client: Client = _Redis.from_url(
             url,
             single_connection_client=single,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
-            socket_keepalive=True,
             socket_read_size=262_144,
-            protocol=2,
+            **keepalive,
         )
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"--redis {_without_password(url)}: {error}") from None
+        # Not for the URL to say: all that we decode depends on it.
+        client.connection_pool.connection_kwargs.update(protocol=2, decode_responses=False)
+        client.connection_pool.make_connection()  # only this looks at the options
+    except (ValueError, TypeError, AttributeError):
+        # The library's own words may hold a part of the password.
+        raise ConfigError(
+            f"--redis {_without_password(url)}: this is no URL of a Redis, such as "
+            "redis://user:password@host:6379/0 (in a password, write / as %2F, # as %23, ? as %3F)"
+        ) from None
+    return client
 
 
 async def check_server(client: Client, url: str, *, persist: bool) -> None:
@@ -154,7 +162,9 @@ async def check_server(client: Client, url: str, *, persist: bool) -> None:
 
 def _without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    if not separator:
+        return "URL"
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
 class BackOff:

@@ -79,7 +79,7 @@ class ClusterExchange(Exchange):
         self._progress = asyncio.Event()
         self._own = 0  # the last entry that is this node's own
         self._away = False
-        self._failed = False
+        self._failure: Exception | None = None
 
     async def start(self) -> None:
         """Join the cluster, subscribe, and reset the readers to the present books.
@@ -93,8 +93,12 @@ class ClusterExchange(Exchange):
             await self._follower.begin()
         except FAILURES as error:
             raise ConfigError(f"Redis failed while this node joined: {error}") from None
-        self._run(self._follower.listen())
-        await self._follower.subscribed()
+        listening = self._run(self._follower.listen())
+        subscribed = asyncio.create_task(self._follower.subscribed())
+        await asyncio.wait([listening, subscribed], return_when=asyncio.FIRST_COMPLETED)
+        if listening.done():
+            subscribed.cancel()
+            raise ConfigError(f"Redis does not let this node subscribe: {self._failure}")
         self._run(self._follower.keep_up())
         self._run(self._writer.run())
 
@@ -117,7 +121,7 @@ class ClusterExchange(Exchange):
 
     async def drain(self) -> None:
         """Wait until everything submitted is answered, or the engine has failed."""
-        while not self._failed:
+        while self._failure is None:
             await self._writer.idle.wait()
             if self._follower.sequence.batch >= self._own:
                 return
@@ -244,16 +248,17 @@ class ClusterExchange(Exchange):
                 pass
             self._beat_now.clear()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have a task of its own that reports how it ends, which it should not."""
         task = asyncio.create_task(self._watched(work))
         self._tasks.append(task)
+        return task
 
     async def _watched(self, work: Awaitable[None]) -> None:
         try:
             await work
         except Exception as error:
-            self._failed = True
+            self._failure = error
             self._writer.idle.set()
             self._progress.set()
             self._fail(error)

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from typing import Protocol
 
+from redis.exceptions import NoPermissionError
+
 from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, as_broken, fault
 from wood.exchange.cluster.formats import Entry, decode_entry
 from wood.exchange.cluster.journal import Stored, StoredJournal
@@ -104,11 +106,16 @@ class Follower:
             self._behind.set()
 
     async def listen(self) -> None:
-        """Hear what is announced, for ever; subscribe anew when the connection breaks."""
+        """Hear what is announced, for ever; subscribe anew when the connection breaks.
+
+        Raises `NoPermissionError` if this user may not subscribe.
+        """
         back_off = BackOff()
         while True:
             try:
                 await self._listen(back_off)
+            except NoPermissionError:
+                raise
             except FAILURES as error:
                 log.debug("the subscription broke: %s", error)
                 await back_off.wait()

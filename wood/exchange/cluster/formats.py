@@ -241,7 +241,7 @@ class _Walk:
                 seq += 1
                 events.append(OrderCanceled(seq, participant, symbol, order_id, rows[at + 1]))
                 at += 2
-            elif word <= QUERY:
+            elif 0 < word <= QUERY:
                 command = next(commands)
                 participant, session, _ = sessions[command[1] - 1]
                 if command[0] <= AMEND:

@@ -8,7 +8,7 @@ Offer = tuple[Entry, bytes | None]
 """An entry, and the answers to its queries if they are known."""
 
 MAX_WAITING = 1000
-"""Entries that may wait for one that is missing; the stream has those that are dropped."""
+"""How far ahead an entry may be to wait for those before it; the stream has what is dropped."""
 
 
 class Sequence:
@@ -51,7 +51,8 @@ class Sequence:
         if entry.batch <= self.batch:
             return
         waiting = self._waiting
-        if answers is not None or (entry.batch not in waiting and len(waiting) < MAX_WAITING):
+        near = entry.batch <= self.batch + MAX_WAITING
+        if answers is not None or (near and entry.batch not in waiting):
             waiting[entry.batch] = entry, answers
 
     def ready(self) -> Iterator[Offer]:

@@ -13,7 +13,7 @@
 --       {'wait', since}: ask again with `since` until somebody has beaten or all leases have ended,
 --       {'other', stored rules}: KEYS were made for others, ask again,
 --       {'differs', stored rules, persist flag}: this node may not join.
--- Publishes an empty message, which asks every node for a beat, when it waits.
+-- Publishes an empty message, which asks every node for a beat.
 
 local writer, lease, outage, rules, seen, persist, starting = unpack(ARGV, 1, 7)
 local partition_id, since, channel = ARGV[8], tonumber(ARGV[9]), ARGV[10]
@@ -21,6 +21,9 @@ local now = microseconds()
 local meta = call('HMGET', KEYS[1], 'rules', 'persist', 'id', 'resting')
 local stored = meta[1]
 if (stored or '') ~= seen then return {'other', stored or ''} end
+
+-- It also proves, before anything is written, that this user may publish.
+call('PUBLISH', channel .. (meta[3] or ''), '')
 
 local function register()
     call('HSET', KEYS[2], writer, pack(0, 0, '0-0'))
@@ -67,7 +70,6 @@ if starting == '1' and (persist ~= '1' or differs) then
     end
     if not alive then
         call('ZADD', KEYS[4], text(now), writer)
-        call('PUBLISH', channel .. meta[3], '')
         return {'wait', text(since)}
     end
 end

@@ -1,0 +1,84 @@
+"""The catalogue of keys is complete, and all of it is under the prefix and in one slot."""
+
+import pytest
+import redis
+
+from tests.engines import INSTRUMENTS, run, with_loop
+from tests.test_exchange import asking, new
+from wood.exchange.cluster.exchange import ClusterExchange
+from wood.exchange.cluster.keys import Keys
+from wood.model.commands import CancelOrder, Command
+from wood.model.orders import BUY, SELL
+
+SYMBOLS = tuple(INSTRUMENTS)
+
+
+def catalogue(keys: Keys) -> list[str]:
+    return [*keys.fixed, keys.beats, *keys.of(SYMBOLS)]
+
+
+@pytest.mark.parametrize("prefix", ["wood", "a:b", "\u00e9", "x{y}"])
+def test_every_name_begins_with_the_prefix_and_has_the_hash_tag(prefix: str) -> None:
+    keys = Keys(prefix)
+    names = [*catalogue(keys), keys.channels(), keys.channel("id"), keys.levels("WOOD")]
+    assert all(name.startswith(f"{prefix}:{{main}}:") for name in names)
+
+
+def test_no_name_stands_for_two_things() -> None:
+    keys = Keys("wood")
+    names = catalogue(keys)
+    assert len(set(names)) == len(names) == 16
+    # Symbols have no colon, so none can make the key of another kind or instrument.
+    assert keys.levels("WOOD") == keys.of(["WOOD"])[3] == "wood:{main}:levels:WOOD"
+    assert keys.channel("id") == keys.channels() + "id"
+
+
+def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
+    keys = Keys("p")
+    kinds = ["meta", "writers", "epochs", "journal", "marks", "open", "owned"]
+    assert keys.fixed == ["p:{main}:" + kind for kind in kinds]
+    assert [keys.meta, keys.writers, keys.epochs, keys.journal] == keys.fixed[:4]
+    assert keys.of(["A", "B"]) == [
+        f"p:{{main}}:{kind}:{symbol}"
+        for symbol in ("A", "B")
+        for kind in ("bids", "asks", "orders", "levels")
+    ]
+
+
+def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> None:
+    """With orders on both sides of both instruments, and a journal so short that it is cut."""
+
+    async def test() -> None:
+        exchange = ClusterExchange(INSTRUMENTS, redis_url, prefix, kept=1)
+        orders: list[Command] = [
+            new("A", n, side, 100 + n, 1, symbol)
+            for symbol in SYMBOLS
+            for n, side in enumerate((BUY, SELL))
+        ]
+        await run(exchange, orders)
+        with redis.Redis.from_url(redis_url, protocol=2) as client:
+            written = {key.decode() for key in client.scan_iter(f"{prefix}*", count=1000)}
+            assert written == set(catalogue(Keys(prefix)))
+            kinds = {key.rpartition("}:")[2]: client.type(key).decode() for key in written}
+            for batch in range(5):
+                cancel = asking(CancelOrder, "B", "PEAR", batch)
+                exchange.submit(
+                    [cancel, new("B", 7, BUY, 1, 1), asking(CancelOrder, "B", "WOOD", 7)]
+                )
+                await exchange.drain()
+            assert written == {key.decode() for key in client.scan_iter(f"{prefix}*", count=1000)}
+        await exchange.close()
+        assert kinds == {
+            "meta": "hash",
+            "writers": "hash",
+            "beats": "zset",
+            "epochs": "list",
+            "journal": "stream",
+            "marks": "list",
+            "open": "hash",
+            "owned": "zset",
+            **{f"{name}:{symbol}": "zset" for name in ("bids", "asks") for symbol in SYMBOLS},
+            **{f"{name}:{symbol}": "hash" for name in ("orders", "levels") for symbol in SYMBOLS},
+        }
+
+    with_loop(test)

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+
+from wood.exchange.cluster.formats import FORMAT
+from wood.exchange.cluster.rules import difference, instruments_in, rules_text, symbols_in
+from wood.model.errors import ConfigError
+from wood.model.instruments import Instrument, Instruments
+
+LISTED = Instruments([Instrument("WOOD"), Instrument("PEAR", "0.5", "10")])
+RULES = rules_text(LISTED, 100, 1000, 5000)
+
+
+def test_the_text() -> None:
+    assert json.loads(RULES) == {
+        "format": FORMAT,
+        "instruments": [["WOOD", "0.01", "1"], ["PEAR", "0.5", "10"]],
+        "max_open_orders": 100,
+        "max_resting_orders": 1000,
+        "journal": 5000,
+    }
+
+
+def test_the_same_rules_are_the_same_text() -> None:
+    same = Instruments([Instrument("WOOD", "0.010", "1.0"), Instrument("PEAR", "5e-1", "1e1")])
+    assert rules_text(same, 100, 1000, 5000) == RULES
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        rules_text(Instruments([Instrument("WOOD")]), 100, 1000, 5000),
+        rules_text(Instruments(reversed(list(LISTED.values()))), 100, 1000, 5000),
+        rules_text(LISTED, 101, 1000, 5000),
+        rules_text(LISTED, 100, 1001, 5000),
+        rules_text(LISTED, 100, 1000, 5001),
+    ],
+)
+def test_other_rules_are_another_text(other: str) -> None:
+    assert other != RULES
+
+
+def test_read_back() -> None:
+    assert symbols_in(RULES) == ["WOOD", "PEAR"]
+    assert symbols_in("") == []
+    assert repr(list(instruments_in(RULES).values())) == repr(list(LISTED.values()))
+    assert instruments_in(RULES).default.symbol == "WOOD"
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (
+            rules_text(Instruments([Instrument("GOLD", "5", "2")]), 100, 1000, 5000),
+            "the instruments: GOLD:5:2 there, WOOD:0.01:1 PEAR:0.5:10 here",
+        ),
+        (rules_text(LISTED, 7, 1000, 5000), "--max-open-orders: 7 there, 100 here"),
+        (
+            rules_text(LISTED, 100, 8, 9),
+            "--max-resting-orders: 8 there, 1000 here; --journal: 9 there, 5000 here",
+        ),
+        (
+            RULES.replace(f'"format": {FORMAT}', '"format": 99'),
+            f"the format of the data: 99 there, {FORMAT} here",
+        ),
+        # Rules of a version to come may lack what this one has.
+        (RULES.replace("max_open_orders", "open"), "--max-open-orders: None there, 100 here"),
+    ],
+)
+def test_what_differs_is_said(stored: str, said: str) -> None:
+    assert difference(RULES, True, stored, True) == said
+
+
+def test_persist_is_said_first() -> None:
+    other = rules_text(LISTED, 7, 8, 9)
+    without = "the cluster runs without --persist and this node with"
+    assert difference(RULES, True, other, False) == without
+    assert difference(RULES, False, other, True) == (
+        "the cluster runs with --persist and this node without"
+    )
+
+
+def test_rules_that_no_version_wrote_are_no_instruments() -> None:
+    with pytest.raises(ConfigError):
+        instruments_in('{"instruments": [["a b", "1", "1"]]}')
