@@ -85,3 +85,11 @@ def _values(data: bytes) -> list[Any]:
     unpacker = msgpack.Unpacker()
     unpacker.feed(data)
     return list(unpacker)
+
+
+def contents(client: Any, pattern: str = "*") -> dict[bytes, object]:
+    """Everything that these keys hold, to be compared; a hash has no order that stays."""
+    return {
+        key: client.hgetall(key) if client.type(key) == b"hash" else client.dump(key)
+        for key in client.scan_iter(pattern, count=1000)
+    }

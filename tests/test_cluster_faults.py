@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import redis
 
 from tests.cluster import Cluster
 from tests.proxy import Proxy
+from tests.redis_books import contents
 from tests.redis_server import RedisServer
 from tests.support import Server, create, eventually
 from tests.test_cluster_failures import settled, undisturbed
@@ -135,10 +135,9 @@ def test_redis_is_out_of_memory(server: RedisServer, cluster: Cluster) -> None:
         assert watcher.messages(2)[1]["quantity"] == 0
 
 
-def _everything(client: redis.Redis) -> dict[Any, Any]:
+def _everything(client: redis.Redis) -> dict[bytes, object]:
     # The beats go on; they need no memory to speak of and decide nothing.
-    keys: list[Any] = client.keys("*")
-    return {key: client.dump(key) for key in keys if not key.endswith(b"beats")}
+    return {key: value for key, value in contents(client).items() if not key.endswith(b"beats")}
 
 
 def test_connections_break_after_a_batch_was_applied(

@@ -8,7 +8,7 @@ from wood.model.errors import ConfigError
 from wood.model.instruments import Instrument, Instruments
 
 LISTED = Instruments([Instrument("WOOD"), Instrument("PEAR", "0.5", "10")])
-RULES = rules_text(LISTED, 100, 1000, 5000)
+RULES = rules_text(LISTED, 100, 1000, 5000, 5)
 
 
 def test_the_text() -> None:
@@ -18,22 +18,24 @@ def test_the_text() -> None:
         "max_open_orders": 100,
         "max_resting_orders": 1000,
         "journal": 5000,
+        "lease": 5.0,
     }
 
 
 def test_the_same_rules_are_the_same_text() -> None:
     same = Instruments([Instrument("WOOD", "0.010", "1.0"), Instrument("PEAR", "5e-1", "1e1")])
-    assert rules_text(same, 100, 1000, 5000) == RULES
+    assert rules_text(same, 100, 1000, 5000, 5) == RULES
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        rules_text(Instruments([Instrument("WOOD")]), 100, 1000, 5000),
-        rules_text(Instruments(reversed(list(LISTED.values()))), 100, 1000, 5000),
-        rules_text(LISTED, 101, 1000, 5000),
-        rules_text(LISTED, 100, 1001, 5000),
-        rules_text(LISTED, 100, 1000, 5001),
+        rules_text(Instruments([Instrument("WOOD")]), 100, 1000, 5000, 5),
+        rules_text(Instruments(reversed(list(LISTED.values()))), 100, 1000, 5000, 5),
+        rules_text(LISTED, 101, 1000, 5000, 5),
+        rules_text(LISTED, 100, 1001, 5000, 5),
+        rules_text(LISTED, 100, 1000, 5001, 5),
+        rules_text(LISTED, 100, 1000, 5000, 6),
     ],
 )
 def test_other_rules_are_another_text(other: str) -> None:
@@ -51,12 +53,12 @@ def test_read_back() -> None:
     ("stored", "said"),
     [
         (
-            rules_text(Instruments([Instrument("GOLD", "5", "2")]), 100, 1000, 5000),
+            rules_text(Instruments([Instrument("GOLD", "5", "2")]), 100, 1000, 5000, 5),
             "the instruments: GOLD:5:2 there, WOOD:0.01:1 PEAR:0.5:10 here",
         ),
-        (rules_text(LISTED, 7, 1000, 5000), "--max-open-orders: 7 there, 100 here"),
+        (rules_text(LISTED, 7, 1000, 5000, 5), "--max-open-orders: 7 there, 100 here"),
         (
-            rules_text(LISTED, 100, 8, 9),
+            rules_text(LISTED, 100, 8, 9, 5),
             "--max-resting-orders: 8 there, 1000 here; --journal: 9 there, 5000 here",
         ),
         (
@@ -72,7 +74,7 @@ def test_what_differs_is_said(stored: str, said: str) -> None:
 
 
 def test_persist_is_said_first() -> None:
-    other = rules_text(LISTED, 7, 8, 9)
+    other = rules_text(LISTED, 7, 8, 9, 5)
     without = "the cluster runs without --persist and this node with"
     assert difference(RULES, True, other, False) == without
     assert difference(RULES, False, other, True) == (

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.engines import INSTRUMENTS, Recorder, run, with_loop
-from tests.redis_books import stored_books
+from tests.redis_books import contents, stored_books
 from tests.redis_server import RedisServer
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.admin import Partition
@@ -18,7 +18,6 @@ from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.formats import decode_entry, encode_batch
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import Membership
-from wood.exchange.cluster.rules import rules_text
 from wood.exchange.cluster.scripts import DECIDE
 from wood.exchange.memory import MemoryExchange
 from wood.model.commands import AmendOrder, CancelAll, Command, ListOrders, Refuse
@@ -41,7 +40,7 @@ class Raw:
         self._membership = Membership(
             self.client,
             self.keys,
-            rules=rules_text(INSTRUMENTS, *LIMITS),
+            instruments=INSTRUMENTS,
             limits=LIMITS,
             persist=True,  # else the next node would clear the book when its lease has run out
             lease=60,
@@ -93,12 +92,12 @@ class Raw:
             max_open_orders=LIMITS[0],
             max_resting_orders=LIMITS[1],
             kept=LIMITS[2],
+            lease=60,
         )
 
-    def dump(self, match: str | None = None) -> dict[bytes, bytes]:
-        """All that lies under the prefix, as Redis would write it to its file."""
-        keys = self.sync.scan_iter(match or f"{self.prefix}*", count=1000)
-        return {key: self.sync.dump(key) for key in keys}
+    def dump(self, match: str | None = None) -> dict[bytes, object]:
+        """All that lies under the prefix."""
+        return contents(self.sync, match or f"{self.prefix}*")
 
     def texts(self) -> list[bytes]:
         """Every member, field, value and score, in the very bytes in which a script sees them."""
@@ -253,7 +252,7 @@ def test_other_keys_of_the_database_are_untouched(start_redis: Callable[..., Red
         raw.sync.set("elsewhere", "1")
         raw.sync.select(0)
 
-        def others() -> dict[bytes, bytes]:
+        def others() -> dict[bytes, object]:
             return {key: value for key, value in raw.dump("*").items() if key.decode() in names}
 
         before = others()
@@ -263,7 +262,7 @@ def test_other_keys_of_the_database_are_untouched(start_redis: Callable[..., Red
         await run(exchange, [new("A", 1, BUY, 100, 5)])
         await exchange.close()
         assert others() == before
-        raw.sync.delete(raw.keys.beats)
+        raw.sync.delete(raw.keys.writers)  # nobody is alive any more
         partition = Partition(raw.url, raw.prefix)
         assert await partition.clear() == 1
         await partition.close()

@@ -1,14 +1,16 @@
 """What an operator does to a partition from outside: clear it, or write out its journal."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
 
 from wood.exchange.cluster.client import check_server, connect
 from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.keys import Keys
-from wood.exchange.cluster.membership import LEASE
+from wood.exchange.cluster.membership import ASK_AGAIN
 from wood.exchange.cluster.rules import instruments_in, symbols_in
 from wood.exchange.cluster.scripts import RESET
-from wood.model.errors import ConfigError
+from wood.model.errors import ConfigError, JournalTrimmed
 from wood.model.events import Batch
 
 
@@ -30,35 +32,45 @@ class Partition:
     async def clear(self) -> int:
         """Delete everything; return how many orders were open.
 
-        Raises `ConfigError` if nodes are alive.
+        Waits for the end of the leases of nodes that may be dead. Raises `ConfigError` if one is
+        alive.
         """
-        keys, stored = self._keys, ""
+        keys, stored, since, who = self._keys, "", "0", secrets.token_hex(8)
         while True:
-            everything = [*keys.fixed[1:], *keys.of(symbols_in(stored))]
+            everything = [*keys.fixed[2:], *keys.of(symbols_in(stored))]
             answer = await RESET.run(
-                self._client, [keys.meta, keys.beats, *everything], int(LEASE * 1e6), stored
+                self._client,
+                [*keys.fixed[:2], keys.beats, *everything],
+                *(stored, who, since, keys.channels()),
             )
             match [part.decode() for part in answer]:
                 case "cleared", orders:
                     return int(orders)
-                case "alive", nodes:
-                    raise ConfigError(
-                        f"{nodes} nodes of the cluster were heard of in the last {LEASE:g} seconds:"
-                        " stop them first"
-                    )
+                case ("alive",):
+                    raise ConfigError("nodes of the cluster are running: stop them first")
+                case "wait", since:
+                    await asyncio.sleep(ASK_AGAIN)
                 case "other", stored:
                     pass
 
     async def journal(self) -> AsyncIterator[Batch]:
-        """All that the journal still has, oldest first. Raises `ConfigError` if there is none."""
+        """All that the journal still has, oldest first.
+
+        Raises `ConfigError` if there is none, and `JournalTrimmed` if it is trimmed, or cleared,
+        faster than it is read.
+        """
         await check_server(self._client, self._url, persist=False)
-        rules = await self._client.hget(self._keys.meta, "rules")
+        rules, partition_id = await self._client.hmget(self._keys.meta, "rules", "id")
         if rules is None:
             raise ConfigError(f"there is no journal under the prefix {self._prefix!r}")
         journal = StoredJournal(self._client, self._keys, instruments_in(rules.decode()))
-        position = "0-0"
+        position, last = "0-0", None
         while entries := await journal.after(position):
+            same = await self._client.hget(self._keys.meta, "id") == partition_id
             for entry in entries:
+                if not same or entry.batch != (last or entry.batch - 1) + 1:
+                    raise JournalTrimmed("the journal was cut while it was read: begin again")
+                last = entry.batch
                 yield journal.batch(entry)
             position = f"{entries[-1].last}-{entries[-1].batch}"
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -39,6 +41,8 @@ TIMEOUT = 5.0
 
 OLDEST = (7, 0)
 """The oldest Redis whose commands suffice. Valkey says that it is 7.2."""
+
+_DATABASE = re.compile("/?[0-9]{0,9}/?")
 
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.01
@@ -107,6 +111,8 @@ def connect(url: str, *, single: bool = False) -> Client:
     """
     keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
+        if url.startswith("redis") and not _DATABASE.fullmatch(urlsplit(url).path):
+            raise ValueError  # the library would take the first database
         client: Client = _Redis.from_url(
             url,
             single_connection_client=single,

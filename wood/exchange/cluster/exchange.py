@@ -11,7 +11,6 @@ from wood.exchange.cluster.follower import Follower
 from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
 from wood.exchange.cluster.membership import LEASE, Membership, State
-from wood.exchange.cluster.rules import rules_text
 from wood.exchange.cluster.writer import MAX_QUEUE, Decided, DecidedBefore, Writer
 from wood.exchange.exchange import Exchange
 from wood.model.commands import Command, Refuse
@@ -66,7 +65,7 @@ class ClusterExchange(Exchange):
         self._membership = Membership(
             self._client,
             keys,
-            rules=rules_text(instruments, *limits),
+            instruments=instruments,
             limits=limits,
             persist=persist,
             lease=lease,

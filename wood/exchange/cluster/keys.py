@@ -3,8 +3,9 @@
 All keys of a partition begin with `<prefix>:{<partition>}:`, so that they lie in one slot of a
 Redis Cluster. None has a time to live. Nothing else in the database is ever touched.
 
-    meta            hash    rules (JSON), persist, id; seq, batch, time, epoch, server, rows,
-                            resting; max_open_orders, max_resting_orders, kept
+    meta            hash    what nodes agree on: rules, market (JSON), persist, max_open_orders,
+                            max_resting_orders, kept, lease, outage; and how far things are: id,
+                            seq, batch, time, epoch, server, rows, resting
     writers         hash    writer -> [number, taken, entry id] of its last batch; who is not in
                             it is dead, and takes no part
     beats           zset    writer or candidate -> when it was last heard of, in microseconds

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
 from wood.exchange.cluster.keys import Keys
-from wood.exchange.cluster.rules import difference, symbols_in
+from wood.exchange.cluster.rules import difference, market_text, rules_text, symbols_in
 from wood.exchange.cluster.scripts import BEAT, JOIN, LEAVE
 from wood.model.errors import ConfigError
+from wood.model.instruments import Instruments
 
 log = logging.getLogger("wood.redis")
 
@@ -19,7 +20,8 @@ LEASE = 5.0
 BEATS = 5
 """Beats in a lease."""
 
-_ASK_AGAIN = 0.05
+ASK_AGAIN = 0.05
+"""Seconds until one who waits for a sign of life looks again."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,17 @@ class State:
 
 
 class Membership:
-    """This node as a writer of the partition. `persist` and `rules` are those of `rules.py`."""
+    """This node as a writer of the partition.
+
+    `limits` are open orders of a participant, open orders of all, and events in the journal.
+    """
 
     def __init__(
         self,
         client: Client,
         keys: Keys,
         *,
-        rules: str,
+        instruments: Instruments,
         limits: tuple[int, int, int],
         persist: bool,
         lease: float,
@@ -56,7 +61,8 @@ class Membership:
         """Seconds from beat to beat."""
         self._client = client
         self._keys = keys
-        self._rules = rules
+        self._rules = rules_text(instruments, *limits, lease)
+        self._market = market_text(instruments)
         self._limits = limits
         self._persist = persist
         # Two beats that nobody sent are an outage.
@@ -81,7 +87,7 @@ class Membership:
                 case "other", stored:
                     pass
                 case "wait", since:
-                    await asyncio.sleep(_ASK_AGAIN)
+                    await asyncio.sleep(ASK_AGAIN)
                 case "differs", stored, persist:
                     what = difference(self._rules, self._persist, stored, persist == "1")
                     raise ConfigError(
@@ -97,24 +103,23 @@ class Membership:
             self._client,
             [*keys.fixed[:3], keys.beats, *cleared],
             self.writer,
-            *self._times,
             self._rules,
             stored,
+            self._market,
             str(int(self._persist)),
             str(int(starting)),
             secrets.token_hex(8),
             since,
             keys.channels(),
             *self._limits,
+            *self._times,
         )
         return [part.decode() for part in answer]
 
     async def beat(self) -> State | None:
         """Show that this node lives; declare dead who does not. None if there is no partition."""
         keys = self._keys
-        answer = await BEAT.run(
-            self._client, [*keys.fixed[:3], keys.beats], self.writer, *self._times
-        )
+        answer = await BEAT.run(self._client, [*keys.fixed[:3], keys.beats], self.writer)
         if not answer:
             return None
         alive, partition_id, epoch, seq, batch, time, dead = answer

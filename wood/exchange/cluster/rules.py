@@ -7,17 +7,31 @@ from wood.model.instruments import Instrument, Instruments
 
 
 def rules_text(
-    instruments: Instruments, max_open_orders: int, max_resting_orders: int, kept: int
+    instruments: Instruments,
+    max_open_orders: int,
+    max_resting_orders: int,
+    kept: int,
+    lease: float,
 ) -> str:
     """The rules as JSON: two nodes agree if these are the same text."""
     rules = {
-        "format": FORMAT,
-        "instruments": [[i.symbol, i.tick, i.lot] for i in instruments.values()],
+        **_market(instruments),
         "max_open_orders": max_open_orders,
         "max_resting_orders": max_resting_orders,
         "journal": kept,
+        "lease": float(lease),
     }
     return json.dumps(rules)
+
+
+def market_text(instruments: Instruments) -> str:
+    """What of the rules a book cannot survive if it changes, as JSON."""
+    return json.dumps(_market(instruments))
+
+
+def _market(instruments: Instruments) -> dict[str, object]:
+    listed = [[i.symbol, i.tick, i.lot] for i in instruments.values()]
+    return {"format": FORMAT, "instruments": listed}
 
 
 def symbols_in(rules: str) -> list[str]:
@@ -42,6 +56,7 @@ def difference(mine: str, persist: bool, stored: str, stored_persist: bool) -> s
         "max_open_orders": "--max-open-orders",
         "max_resting_orders": "--max-resting-orders",
         "journal": "--journal",
+        "lease": "--lease",
     }
     return "; ".join(
         f"{name}: {_short(theirs.get(key))} there, {_short(ours.get(key))} here"

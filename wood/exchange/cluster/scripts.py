@@ -33,4 +33,4 @@ DECIDE = Script("epoch", "decide", "books", "trade", "orders", "lists", "batch",
 JOIN = Script("epoch", "members", "join")
 BEAT = Script("epoch", "members", "beat")
 LEAVE = Script("epoch", "leave")
-RESET = Script("epoch", "reset")
+RESET = Script("epoch", "members", "reset")

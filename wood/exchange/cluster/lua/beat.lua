@@ -1,15 +1,15 @@
 -- Show that a node lives, declare dead who does not, and tell how far the journal is.
 --
 -- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset
--- ARGV  [1] writer  [2] lease  [3] the silence of all that is an outage, both in microseconds
+-- ARGV  [1] writer
 -- Returns {1 or 0 for a writer that is dead, partition id, epoch, seq, batch, time, {the dead}}, numbers
 --       as text; an empty list if there is no partition.
 
-local meta = call('HMGET', KEYS[1], 'id', 'epoch', 'server', 'seq', 'batch', 'time')
+local meta = call('HMGET', KEYS[1], 'id', 'epoch', 'server', 'seq', 'batch', 'time', 'lease', 'outage')
 if not meta[1] then return {} end
 local now = microseconds()
 local epoch, server, begins = present_epoch(tonumber(meta[2]), meta[3], now)
-local dead = reap(KEYS[2], KEYS[4], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+local dead = reap(KEYS[2], KEYS[4], now, tonumber(meta[7]), tonumber(meta[8]))
 local alive = call('HEXISTS', KEYS[2], ARGV[1])
 if alive == 1 then call('ZADD', KEYS[4], text(now), ARGV[1]) end
 if begins then

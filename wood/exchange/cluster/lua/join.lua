@@ -3,22 +3,22 @@
 -- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset
 --       [5..] everything else that is cleared: the journal, the books of the instruments in the
 --       stored rules and in one's own
--- ARGV  [1] writer  [2] lease  [3] silence that is an outage, both in microseconds
---       [4] the rules, JSON  [5] the stored rules for which KEYS were made, '' for none
---       [6] '1' to persist  [7] '1' if the process starts, '0' if it comes back
---       [8] an id for a new partition  [9] when this node first asked, in microseconds, '0' if now
---       [10] what the channel begins with
---       [11] max_open_orders  [12] max_resting_orders  [13] kept
+-- ARGV  [1] writer  [2] the rules, JSON  [3] the stored rules for which KEYS were made, '' for none
+--       [4] what of one's rules a book depends on, JSON  [5] '1' to persist
+--       [6] '1' if the process starts, '0' if it comes back  [7] an id for a new partition
+--       [8] when this node first asked, in microseconds, '0' if now  [9] what the channel begins with
+--       [10] max_open_orders  [11] max_resting_orders  [12] kept  [13] lease  [14] outage: the
+--       silence of all that counts as one; both in microseconds
 -- Returns {'joined', '1' if it was the first, orders cleared, '1' if they had been persisted},
 --       {'wait', since}: ask again with `since` until somebody has beaten or all leases have ended,
 --       {'other', stored rules}: KEYS were made for others, ask again,
 --       {'differs', stored rules, persist flag}: this node may not join.
 -- Publishes an empty message, which asks every node for a beat.
 
-local writer, lease, outage, rules, seen, persist, starting = unpack(ARGV, 1, 7)
-local partition_id, since, channel = ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local writer, rules, seen, market, persist, starting = unpack(ARGV, 1, 6)
+local partition_id, since, channel = ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local now = microseconds()
-local meta = call('HMGET', KEYS[1], 'rules', 'persist', 'id', 'resting')
+local meta = call('HMGET', KEYS[1], 'rules', 'persist', 'id', 'resting', 'market', 'lease', 'outage')
 local stored = meta[1]
 if (stored or '') ~= seen then return {'other', stored or ''} end
 
@@ -30,11 +30,16 @@ local function register()
     call('ZADD', KEYS[4], text(now), writer)
 end
 
+local function agree()
+    call('HSET', KEYS[1], 'rules', rules, 'market', market, 'persist', persist,
+        'max_open_orders', ARGV[10], 'max_resting_orders', ARGV[11], 'kept', ARGV[12],
+        'lease', ARGV[13], 'outage', ARGV[14])
+end
+
 local function create()
-    call('HSET', KEYS[1], 'rules', rules, 'persist', persist, 'id', partition_id,
-        'seq', '0', 'batch', '0', 'time', text(now), 'epoch', text(now), 'server', server_id(),
-        'rows', '0', 'resting', '0',
-        'max_open_orders', ARGV[11], 'max_resting_orders', ARGV[12], 'kept', ARGV[13])
+    agree()
+    call('HSET', KEYS[1], 'id', partition_id, 'seq', '0', 'batch', '0', 'time', text(now),
+        'epoch', text(now), 'server', server_id(), 'rows', '0', 'resting', '0')
     begin_epoch(KEYS[3], now, 0, 0)
     register()
 end
@@ -44,15 +49,15 @@ if not stored then
     return {'joined', '1', '0', '0'}
 end
 
-local _, silence = reap(KEYS[2], KEYS[4], now, tonumber(lease), tonumber(outage))
+local _, silence = reap(KEYS[2], KEYS[4], now, tonumber(meta[6]), tonumber(meta[7]))
 if silence or since == 0 then since = now end
 local writers = call('HKEYS', KEYS[2])
 local differs = stored ~= rules or meta[2] ~= persist
 
 if starting == '1' and #writers == 0 then
     if persist == '1' then
-        if stored ~= rules then return {'differs', stored, meta[2]} end
-        call('HSET', KEYS[1], 'persist', '1')
+        if market ~= meta[5] then return {'differs', stored, meta[2]} end
+        agree()
         register()
         return {'joined', '1', '0', '0'}
     end
@@ -62,12 +67,7 @@ if starting == '1' and #writers == 0 then
     return {'joined', '1', meta[4], meta[2]}
 end
 if starting == '1' and (persist ~= '1' or differs) then
-    -- Those who are left may be dead. One who has beaten since this node first asked is not.
-    local alive = false
-    for i = 1, #writers do
-        local beat = tonumber(call('ZSCORE', KEYS[4], writers[i]) or 0)
-        if beat > since then alive = true end
-    end
+    local alive = proven(KEYS[2], KEYS[4], since)
     if not alive then
         call('ZADD', KEYS[4], text(now), writer)
         return {'wait', text(since)}

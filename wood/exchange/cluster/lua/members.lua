@@ -21,3 +21,12 @@ local function reap(writers, beats, now, lease, outage)
     end
     return dead, silence
 end
+
+-- Whether a writer has beaten since `since`. One that has not may be dead, whatever its lease says.
+local function proven(writers, beats, since)
+    local names = call('HKEYS', writers)
+    for i = 1, #names do
+        if tonumber(call('ZSCORE', beats, names[i]) or 0) > since then return true end
+    end
+    return false
+end

@@ -1,14 +1,29 @@
 -- Clear a partition on purpose, unless nodes are alive.
 --
--- KEYS  [1] meta hash  [2] beats zset  [3..] everything else of the partition
--- ARGV  [1] lease in microseconds  [2] the stored rules for which KEYS were made, '' for none
--- Returns {'cleared', orders}, {'alive', nodes} or {'other', stored rules}: KEYS were made for
---       others, ask again.
+-- KEYS  [1] meta hash  [2] writers hash  [3] beats zset  [4..] everything else of the partition
+-- ARGV  [1] the stored rules for which KEYS were made, '' for none
+--       [2] an id under which to be heard of meanwhile, as a node that joins is
+--       [3] when this was first asked, in microseconds, '0' if now  [4] what the channel begins with
+-- Returns {'cleared', orders}, {'alive'}, {'wait', since}: ask again with `since` until somebody has
+--       beaten or all leases have ended, or {'other', stored rules}: KEYS were made for others, ask
+--       again.
+-- Publishes an empty message, which asks every node for a beat.
 
-local meta = call('HMGET', KEYS[1], 'rules', 'resting')
-if (meta[1] or '') ~= ARGV[2] then return {'other', meta[1] or ''} end
-local recent = text(microseconds() - tonumber(ARGV[1]))
-local alive = call('ZCOUNT', KEYS[2], '(' .. recent, '+inf')
-if alive > 0 then return {'alive', text(alive)} end
+local meta = call('HMGET', KEYS[1], 'rules', 'resting', 'id', 'lease', 'outage')
+if (meta[1] or '') ~= ARGV[1] then return {'other', meta[1] or ''} end
+if meta[1] then
+    local now, since = microseconds(), tonumber(ARGV[3])
+    call('PUBLISH', ARGV[4] .. meta[3], '')
+    local _, silence = reap(KEYS[2], KEYS[3], now, tonumber(meta[4]), tonumber(meta[5]))
+    if silence or since == 0 then since = now end
+    if call('HLEN', KEYS[2]) > 0 then
+        if proven(KEYS[2], KEYS[3], since) then
+            call('ZREM', KEYS[3], ARGV[2])
+            return {'alive'}
+        end
+        call('ZADD', KEYS[3], text(now), ARGV[2])
+        return {'wait', text(since)}
+    end
+end
 for i = 1, #KEYS do call('UNLINK', KEYS[i]) end
 return {'cleared', meta[2] or '0'}
