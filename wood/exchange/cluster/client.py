@@ -120,9 +120,10 @@ def connect(url: str, *, single: bool = False) -> Client:
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
             socket_read_size=262_144,
+            protocol=2,
             **keepalive,
         )
-        # Not for the URL to say: all that we decode depends on it.
+        # Not for the URL to say, which comes first: all that we decode depends on it.
         client.connection_pool.connection_kwargs.update(protocol=2, decode_responses=False)
         client.connection_pool.make_connection()  # only this looks at the options
     except (ValueError, TypeError, AttributeError):

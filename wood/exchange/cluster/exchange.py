@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
 from wood.exchange.cluster.client import FAILURES, Client, check_server, connect
@@ -88,18 +87,18 @@ class ClusterExchange(Exchange):
         await check_server(self._client, self._url, persist=self._persist)
         try:
             await self._membership.join(starting=True)
-            self._run(self._beat())
+            self._run(self._beat)
             await self._follower.begin()
         except FAILURES as error:
             raise ConfigError(f"Redis failed while this node joined: {error}") from None
-        listening = self._run(self._follower.listen())
+        listening = self._run(self._follower.listen)
         subscribed = asyncio.create_task(self._follower.subscribed())
         await asyncio.wait([listening, subscribed], return_when=asyncio.FIRST_COMPLETED)
         if listening.done():
             subscribed.cancel()
             raise ConfigError(f"Redis does not let this node subscribe: {self._failure}")
-        self._run(self._follower.keep_up())
-        self._run(self._writer.run())
+        self._run(self._follower.keep_up)
+        self._run(self._writer.run)
 
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
@@ -247,15 +246,15 @@ class ClusterExchange(Exchange):
                 pass
             self._beat_now.clear()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _run(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Have a task of its own that reports how it ends, which it should not."""
         task = asyncio.create_task(self._watched(work))
         self._tasks.append(task)
         return task
 
-    async def _watched(self, work: Awaitable[None]) -> None:
+    async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:
             self._failure = error
             self._writer.idle.set()

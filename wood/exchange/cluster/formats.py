@@ -97,7 +97,7 @@ decode_entry = Decoder(Entry).decode
 def encode_batch(commands: Sequence[Command], symbols: Sequence[str]) -> EncodedBatch:
     """Encode commands; `symbols` are all that are listed, in their order."""
     places: dict[str, int] = {}
-    if any(_is_for_all(command) for command in commands):
+    if any(type(c) in _PERHAPS_FOR_ALL and _is_for_all(c) for c in commands):
         places = {symbol: place for place, symbol in enumerate(symbols, 1)}
     sessions: dict[tuple[str, str, int], int] = {}
     rows: list[tuple[Any, ...]] = []
@@ -114,6 +114,9 @@ def encode_batch(commands: Sequence[Command], symbols: Sequence[str]) -> Encoded
         else:
             rows.append(_other_row(command, session, places))
     return EncodedBatch(_encode((list(sessions), list(places), rows)), tuple(places))
+
+
+_PERHAPS_FOR_ALL = {CancelAll, ListOrders, CloseSession}
 
 
 def _is_for_all(command: Command) -> bool:

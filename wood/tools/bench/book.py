@@ -33,20 +33,22 @@ def run_book(settings: Settings, resting: int) -> BookReport:
     before = conditions()
     # First what is measured in memory: later it could hide in what the rest has freed.
     full = measure_resting(resting, settings.seed) if resting else None
-    requests = _flow(settings).take(settings.orders)
+    requests = drawn(settings)
     seconds = [_seconds(requests) for _ in range(settings.pairs)]
     return BookReport(
         conditions=before,
-        settings=settings,
+        settings=settings.for_all(),
         rounds=settings.pairs,
         orders_per_second=spread((len(requests) / each for each in seconds), 0),
-        fills_per_order=_fills_per_order(requests),
+        fills_per_order=fills_per_order(requests),
         resting=full,
     )
 
 
-def _flow(settings: Settings) -> Flow:
-    return Flow(settings.connections, settings.cancel_share, settings.spread, settings.seed)
+def drawn(settings: Settings) -> list[Request]:
+    """The requests of one round."""
+    flow = Flow(settings.connections, settings.cancel_share, settings.spread, settings.seed)
+    return flow.take(settings.orders)
 
 
 def _seconds(requests: list[Request]) -> float:
@@ -62,7 +64,8 @@ def _seconds(requests: list[Request]) -> float:
     return perf_counter() - began
 
 
-def _fills_per_order(requests: list[Request]) -> float:
+def fills_per_order(requests: list[Request]) -> float:
+    """How many trades an order takes part in."""
     book, events = Book(SYMBOL), list[Event]()
     for request in requests:
         book.execute(request, 0, events)

@@ -39,24 +39,32 @@ def free_ports(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def running(module: str, *arguments: str, ports: Sequence[int]) -> AsyncIterator[None]:
-    """Run `python -m module arguments`; enter when all of `ports` accept; end it at the exit.
+async def running(name: str, command: Sequence[str], ports: Sequence[int]) -> AsyncIterator[None]:
+    """Run `command`; enter when all of `ports` accept; end it at the exit.
 
     It gets a session of its own, so that Ctrl-C reaches this process alone, which then ends it in
     order. On Linux it also ends when this process is killed. Raises `ServerFailed`.
     """
     with TemporaryFile() as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, *arguments,
-            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            preexec_fn=_dying_with_parent(),
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True, preexec_fn=_dying_with_parent(),
+            )  # fmt: skip
+        except OSError as error:
+            raise ServerFailed(f"cannot run {command[0]}: {error.strerror}") from None
         try:
             for port in ports:
-                await _accepting(process, module, port, output)
+                await _accepting(process, name, port, output)
             yield
         finally:
             await _end(process)
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module, by this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
 
 
 def _dying_with_parent() -> Callable[[], None] | None:
@@ -74,16 +82,16 @@ def _dying_with_parent() -> Callable[[], None] | None:
 
 
 async def _accepting(
-    process: asyncio.subprocess.Process, module: str, port: int, output: IO[bytes]
+    process: asyncio.subprocess.Process, name: str, port: int, output: IO[bytes]
 ) -> None:
     try:
         async with asyncio.timeout(START_TIMEOUT):
             while not await _accepts(port):
                 if process.returncode is not None:
-                    raise ServerFailed(f"{module} did not start: {_last_line(output)}")
+                    raise ServerFailed(f"{name} did not start: {_last_line(output)}")
                 await asyncio.sleep(POLL)
     except TimeoutError:
-        message = f"{module} does not listen on port {port} after {START_TIMEOUT:g} s"
+        message = f"{name} does not listen on port {port} after {START_TIMEOUT:g} s"
         raise ServerFailed(message) from None
 
 

@@ -9,6 +9,7 @@ from wood.tools.bench.conditions import Conditions
 from wood.tools.bench.server import Measured
 from wood.tools.bench.settings import Settings
 from wood.tools.bench.spread import Spread, spread
+from wood.tools.bench.store import Kind
 
 
 class Side(Struct, frozen=True, kw_only=True):
@@ -34,11 +35,13 @@ class Side(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """A whole run. `ceiling` and `ratio` (target to ceiling, by pairs) are None without one.
 
+    `redis` is what the nodes shared that were measured, None if a server without was.
     `refusal` is None, or what the target said first where it refused and took no order at all.
     """
 
     conditions: Conditions
     settings: Settings
+    redis: Kind | None
     interrupted: bool
     rounds: int
     target: Side
@@ -50,6 +53,7 @@ class Report(Struct, frozen=True, kw_only=True):
 def report(
     now: Conditions,
     settings: Settings,
+    redis: Kind | None,
     target: Sequence[Measured],
     ceiling: Sequence[Measured],
     interrupted: bool,
@@ -58,7 +62,8 @@ def report(
     ratios = [t.rate / c.rate for t, c in zip(target, ceiling, strict=bool(ceiling))]
     return Report(
         conditions=now,
-        settings=settings,
+        settings=settings.for_all(),
+        redis=redis,
         interrupted=interrupted,
         rounds=len(target),
         target=_side(target),

@@ -45,15 +45,16 @@ async def _run(settings: Settings) -> Report:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     target: list[Measured] = []
     ceiling: list[Measured] = []
-    before, interrupted = conditions(), False
+    before, redis, interrupted = conditions(), None, False
     try:
         async with connected(settings) as sides:
+            redis = sides.redis
             await _rounds(settings, sides, target, ceiling)
     except asyncio.CancelledError:
         interrupted = True
     if not target:
         raise WoodError("interrupted before the first round was over")
-    return report(before, settings, target, ceiling, interrupted)
+    return report(before, settings, redis, target, ceiling, interrupted)
 
 
 async def _rounds(

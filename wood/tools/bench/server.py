@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 from msgspec import Struct
 
@@ -37,26 +38,28 @@ class Measured(Struct, frozen=True):
 
 
 class Server:
-    """A server under load. `timeout` is in seconds without any answer, and for connecting."""
+    """A server under load, or several nodes of one that are given connections in turn.
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
+    `timeout` is in seconds without any answer, and for connecting.
+    """
+
+    def __init__(self, host: str, ports: Sequence[int], timeout: float) -> None:
         self.host = host
-        self.port = port
+        self.ports = ports
         self._timeout = timeout
         self._connections: list[Connection] = []
         self._subscribers: list[Subscriber] = []
 
     async def connect(self, connections: int, in_flight: int) -> None:
         """Open the connections that ask. Raises `ConnectionFailed`."""
-        gone = lost(self.host, self.port)
-        for _ in range(connections):
-            connection = Connection(in_flight, gone)
-            await self._open(connection, self.port)
+        for port in islice(cycle(self.ports), connections):
+            connection = Connection(in_flight, lost(self.host, port))
+            await self._open(connection, port)
             self._connections.append(connection)
 
-    async def subscribe(self, port: int, subscribers: int) -> None:
+    async def subscribe(self, ports: Sequence[int], subscribers: int) -> None:
         """Open connections to the public feed. Raises `ConnectionFailed`."""
-        for _ in range(subscribers):
+        for port in islice(cycle(ports), subscribers):
             subscriber = Subscriber()
             await self._open(subscriber, port)
             self._subscribers.append(subscriber)
@@ -100,7 +103,7 @@ class Server:
             if round_.done.done():
                 return round_.done.result()
         raise ConnectionFailed(
-            f"the server at {self.host}:{self.port} stopped answering: nothing for "
+            f"the server at {self.host}:{self.ports[0]} stopped answering: nothing for "
             f"{self._timeout:g} s, with {round_.left} of {round_.size} messages unanswered"
         )
 

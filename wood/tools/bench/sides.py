@@ -1,20 +1,25 @@
 """What a run compares: the target, and the ceiling if that is asked for; started and connected."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
 
-from wood.tools.bench.process import HOST, free_ports, running
+from wood.tools.bench.process import HOST, free_ports, python, running
 from wood.tools.bench.server import Server
 from wood.tools.bench.settings import Settings
+from wood.tools.bench.store import Kind, opened, own_prefix
 
 
 class Sides(Struct, frozen=True):
-    """The servers under load; `ceiling` is None if the target is measured alone."""
+    """The servers under load; `ceiling` is None if the target is measured alone.
+
+    `redis` is what the nodes share that were started, None if none were.
+    """
 
     target: Server
     ceiling: Server | None
+    redis: Kind | None
 
     def in_turn(self, number: int) -> list[Server]:
         """All sides, the other one first in every second round.
@@ -32,33 +37,46 @@ async def connected(settings: Settings) -> AsyncIterator[Sides]:
     Raises `ConnectionFailed` and `ServerFailed`.
     """
     async with AsyncExitStack() as stack:
-        target = await stack.enter_async_context(_target(settings))
+        host, ports, redis = settings.host, [settings.port], None
+        public = [] if settings.public is None else [settings.public]
+        if settings.serve:
+            free = free_ports(2 * settings.nodes)
+            host, ports, public = HOST, free[: settings.nodes], free[settings.nodes :]
+            redis = await stack.enter_async_context(_serving(settings, ports, public))
+        target = Server(host, ports, settings.timeout)
+        stack.callback(target.close)
+        await target.connect(settings.connections, settings.in_flight)
+        if public:
+            await target.subscribe(public, settings.subscribers)
         ceiling = await stack.enter_async_context(_ceiling(settings)) if settings.ceiling else None
-        yield Sides(target, ceiling)
+        yield Sides(target, ceiling, redis)
 
 
 @asynccontextmanager
-async def _target(settings: Settings) -> AsyncIterator[Server]:
+async def _serving(
+    settings: Settings, private: Sequence[int], public: Sequence[int]
+) -> AsyncIterator[Kind | None]:
+    """Run a server for each pair of ports: the nodes of one cluster if there is to be a Redis."""
     async with AsyncExitStack() as stack:
-        host, port, public = settings.host, settings.port, settings.public
-        if settings.serve:
-            host, (port, public) = HOST, free_ports(2)
-            arguments = ("-s", "--host", host, "--private", str(port), "--public", str(public))
-            await stack.enter_async_context(running("wood", *arguments, ports=(port, public)))
-        server = Server(host, port, settings.timeout)
-        stack.callback(server.close)
-        await server.connect(settings.connections, settings.in_flight)
-        if public is not None:
-            await server.subscribe(public, settings.subscribers)
-        yield server
+        shared: list[str] = []
+        redis = None
+        if settings.member:
+            store = await stack.enter_async_context(opened(settings))
+            prefix = await stack.enter_async_context(own_prefix(store.client))
+            shared, redis = ["-m", "--redis", store.url, "--prefix", prefix], store.kind
+        for ports in zip(private, public, strict=True):
+            on = ["--private", str(ports[0]), "--public", str(ports[1])]
+            command = python("wood", "-s", "--host", HOST, *on, *shared)
+            await stack.enter_async_context(running("wood", command, ports))
+        yield redis
 
 
 @asynccontextmanager
 async def _ceiling(settings: Settings) -> AsyncIterator[Server]:
-    (port,) = free_ports(1)
-    arguments = ("--host", HOST, "--port", str(port))
-    async with running("wood.tools.bench.ceiling", *arguments, ports=(port,)):
-        server = Server(HOST, port, settings.timeout)
+    ports = free_ports(1)
+    command = python("wood.tools.bench.ceiling", "--host", HOST, "--port", str(ports[0]))
+    async with running("the ceiling", command, ports):
+        server = Server(HOST, ports, settings.timeout)
         try:
             await server.connect(settings.connections, settings.in_flight)
             yield server

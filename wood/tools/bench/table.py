@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from wood.tools.bench.book import BookReport
+from wood.tools.bench.deep import Depth
 from wood.tools.bench.report import Report, Side
 from wood.tools.bench.resting import Resting
+from wood.tools.bench.script import ScriptReport
 
 _ROWS: tuple[tuple[str, Callable[[Side], str]], ...] = (
     ("messages/s", lambda side: side.messages_per_second.text(",.0f")),
@@ -37,7 +39,8 @@ def report_table(report: Report) -> RenderableType:
     if report.ratio is not None:
         table.add_row("target / ceiling", report.ratio.text(".3f"))
     title += " (interrupted)" if report.interrupted else ""
-    return Group(title, table, str(report.conditions))
+    target = settings.target if report.redis is None else f"{settings.target} on {report.redis}"
+    return Group(title, f"target: {target}", table, str(report.conditions))
 
 
 def book_table(report: BookReport) -> RenderableType:
@@ -50,6 +53,32 @@ def book_table(report: BookReport) -> RenderableType:
     if report.resting is not None:
         _add_resting(table, report.resting)
     return Group(title, table, str(report.conditions))
+
+
+def script_table(report: ScriptReport) -> RenderableType:
+    """One column: the script; below, the books with resting orders."""
+    title = (
+        f"the script alone, {report.rounds} x {report.settings.orders:,} orders and cancels "
+        f"in batches of {report.settings.batch}"
+    )
+    table = Table("")
+    table.add_column("script", justify="right")
+    table.add_row("commands/s", report.commands_per_second.text(",.0f"))
+    table.add_row("by the script's own time", report.script_commands_per_second.text(",.0f"))
+    table.add_row("us per command, script's own", report.script_us_per_command.text(".2f"))
+    table.add_row("fills per order", f"{report.fills_per_order:.2f}")
+    tables = [table, _depth_table(report.resting)] if report.resting else [table]
+    return Group(title, f"on {report.redis}", *tables, str(report.conditions))
+
+
+def _depth_table(depths: list[Depth]) -> Table:
+    table = Table("resting orders")
+    for name in ("us per command, script's own", "growth of the cost", "bytes per order"):
+        table.add_column(name, justify="right")
+    for depth in depths:
+        cost, growth = depth.script_us_per_command.text(".2f"), depth.growth.text(".2f")
+        table.add_row(f"{depth.orders:,}", cost, growth, f"{depth.bytes_per_order:,}")
+    return table
 
 
 def _add_resting(table: Table, resting: Resting) -> None:

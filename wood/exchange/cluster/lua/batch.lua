@@ -9,6 +9,7 @@ for i = 1, #commands do
     if kind == NEW or kind == CANCEL or kind == AMEND then
         local b = command[3]
         local id = sessions[command[2]][1] .. ' ' .. command[4]
+        command[4] = id
         if not seen[b][id] then
             seen[b][id] = true
             needed[b][#needed[b] + 1] = id
@@ -36,9 +37,9 @@ for i = 1, #commands do
     if kind == NEW then
         new_order(books[index], session, command)
     elseif kind == CANCEL then
-        cancel_order(books[index], session, command)
+        cancel_order(books[index], command)
     elseif kind == AMEND then
-        amend_order(books[index], session, command)
+        amend_order(books[index], command)
     elseif kind == REFUSE then
         n = n + 1
         out[n] = PASSED

@@ -1,8 +1,7 @@
--- The commands that name one order.
+-- The commands that name one order: its id is "participant id" by now.
 
 local function new_order(book, session, command)
-    local participant = session[1]
-    local id = participant .. ' ' .. command[4]
+    local participant, id = session[1], command[4]
     if book.orders[id] then return refuse('duplicate', 'an open order has this id') end
     local buys, price, quantity, lasts = command[5], command[6], command[7], command[8]
     local own, opposite, key, limit
@@ -64,8 +63,8 @@ local function new_order(book, session, command)
     size = size + 1
 end
 
-local function cancel_order(book, session, command)
-    local order = book.orders[session[1] .. ' ' .. command[4]]
+local function cancel_order(book, command)
+    local order = book.orders[command[4]]
     if not order then return refuse('not_found', 'no open order has this id') end
     touch(order)
     forget(order)
@@ -109,8 +108,8 @@ local function requeue(book, order, key, quantity)
     end
 end
 
-local function amend_order(book, session, command)
-    local order = book.orders[session[1] .. ' ' .. command[4]]
+local function amend_order(book, command)
+    local order = book.orders[command[4]]
     if not order then return refuse('not_found', 'no open order has this id') end
     local old = order.key
     local key, quantity = old, command[6] or order.left
