@@ -58,6 +58,11 @@ def rest(node: Server, *numbers: int) -> None:
         for number in numbers:
             report = trader.ask(create(number, "BUY", number, 5))
             assert report == {"message": "executionReport", "orderId": number, "report": "NEW"}
+        name = f"port {trader.socket.getsockname()[1]}"
+    # The end of the session is a batch of its own.
+    (line,) = (line for line in node.text().splitlines() if line.endswith(name))
+    session = line.split("session ")[1].split()[0]
+    eventually(lambda: f"session {session} closed" in node.text(), "the end of the session")
 
 
 def ids(cluster: Cluster, symbol: str = "WOOD") -> list[int]:
