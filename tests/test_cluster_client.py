@@ -274,7 +274,7 @@ class Info:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return {"master_replid": "f00"} | answer
 
 
 async def checked(*answers: dict[str, Any] | Exception, persist: bool = False) -> None:
@@ -286,7 +286,7 @@ async def checked(*answers: dict[str, Any] | Exception, persist: bool = False) -
 @pytest.mark.parametrize(
     "info",
     [
-        {},  # it may hide what it is
+        {},  # it may hide what else it is
         {"redis_version": "7.0.0", "maxmemory_policy": "noeviction"},
         {"redis_version": "7.2.4", "valkey_version": "9.1.2"},
         {"redis_version": "10.0.1"},
@@ -301,6 +301,7 @@ def test_a_good_server(info: dict[str, Any]) -> None:
     ("answer", "said"),
     [
         ({"redis_version": "6.2.14"}, "Redis 6.2.14 is too old"),
+        ({"master_replid": ""}, "replication id"),
         ({"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy to noeviction"),
         (AuthenticationError("Authentication required."), "does not let us in"),
         (redis.exceptions.NoPermissionError("no"), "does not let us in"),

@@ -108,7 +108,7 @@ def test_an_unknown_epoch_waits_until_somebody_has_looked() -> None:
     assert ready(s) == [1]
     assert s.incomplete
     assert s.position == "2-1"
-    s.trust([1, 9])
+    s.trust({1: 1, 9: None})
     assert ready(s) == [], "what waited may be of a lost history, and is fetched again"
     s.offer(entry(2, epoch=9))
     assert ready(s) == [2]
@@ -117,19 +117,20 @@ def test_an_unknown_epoch_waits_until_somebody_has_looked() -> None:
 
 def test_reset_forgets_what_waits_and_trusts_one_epoch() -> None:
     s = sequence()
-    s.trust([1, 2])
+    s.trust({1: 3, 2: None})
     s.offer(entry(3))
     s.held.add(("w", 1))
     s.reset(2, 7, 70, 700)
     assert (s.batch, s.seq, s.time, s.epoch, s.position) == (7, 70, 700, 2, "70-7")
-    assert s.trusted == {2}
+    assert s.trusted == {2: None}
     assert s.held == {("w", 1)}, "that is known by the writer alone"
-    assert not s.incomplete
     s.offer(entry(8))
     assert ready(s) == []
     s.offer(entry(9, epoch=2))
     assert ready(s) == []
     assert s.incomplete
+    s.offer(entry(8, epoch=2))
+    assert ready(s) == [8, 9]
 
 
 def test_history_may_be_shorter_after_a_reset() -> None:
@@ -161,3 +162,19 @@ def test_much_that_waits_does_not_keep_out_what_it_waits_for() -> None:
             s.offer(entry(batch))
         found += ready(s)
     assert found[:5000] == list(range(1, 5001))
+
+
+def test_an_epoch_is_trusted_up_to_its_end() -> None:
+    """What an old master still says beyond it is of a history that was lost."""
+    s = sequence()
+    s.trust({1: 2, 2: None})
+    for batch in (1, 2, 3):
+        s.offer(entry(batch))
+    assert ready(s) == [1, 2]
+    assert s.incomplete
+    s.offer(entry(3, epoch=2))
+    assert ready(s) == [3]
+    s.offer(entry(4, epoch=1))
+    assert ready(s) == [], "history does not go back"
+    s.offer(entry(4, epoch=2))
+    assert ready(s) == [4]

@@ -606,3 +606,19 @@ def test_a_candidate_that_gives_up_leaves_no_trace(
         node = cluster.start()
         assert prices(node) == []
         eventually(lambda: client.zcard(cluster.keys.beats) == 1, "that the dead are forgotten")
+
+
+def test_a_candidate_that_is_told_to_stop_stops_at_once(
+    start_server: StartServer, redis_url: str, prefix: str
+) -> None:
+    cluster = Cluster(start_server, redis_url, prefix, "--lease", "60", nodes=1)
+    cluster.nodes[0].kill()
+    with cluster.redis() as client:
+        words = [*NODE, "--redis", redis_url, "--prefix", prefix, "--lease", "60"]
+        candidate = subprocess.Popen(
+            [sys.executable, "-m", "wood", *words], cwd=ROOT, env=clean_environment()
+        )
+        eventually(lambda: client.zcard(cluster.keys.beats) == 2, "that it waits")
+        candidate.terminate()
+        assert candidate.wait(20) == 0
+        assert client.zcard(cluster.keys.beats) == 1

@@ -97,7 +97,7 @@ _OPTIONS = [
     _option(
         "--cancel-on-disconnect",
         is_flag=True,
-        help="-s: cancel the orders of a connection that is gone.",
+        help="-s: cancel the orders of a connection that is gone (not those of a node that died).",
     ),
     REDIS_OPTION,
     PREFIX_OPTION,
@@ -153,10 +153,10 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         _no_options_before(context)
     elif settings["serve"] and settings["client"]:
         raise click.UsageError("choose one of -s and -c")
-    elif settings["persist"] and not settings["member"]:
-        raise click.UsageError("--persist needs -m: a single server keeps its book in memory")
     elif settings["member"] and not settings["serve"]:
         raise click.UsageError("-m goes with -s: wood -s -m")
+    elif not settings["member"] and (name := _for_members(context)):
+        raise click.UsageError(f"--{name} needs -m: a single server keeps its book in memory")
     elif settings["serve"]:
         _serve(settings)
     elif settings["client"]:
@@ -172,6 +172,16 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         )
     else:
         click.echo(context.get_help())
+
+
+def _for_members(context: click.Context) -> str | None:
+    """An option that would do nothing without -m; `--persist` also if the environment says it."""
+    if context.params["persist"]:
+        return "persist"
+    for name in ("redis", "prefix", "lease", "journal"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            return name
+    return None
 
 
 def _serve(settings: dict[str, Any]) -> None:

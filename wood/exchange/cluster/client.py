@@ -100,6 +100,8 @@ def as_broken() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if "handler is closed" not in str(error) and "closing transport" not in str(error):
+            raise
         raise ConnectionBroken(str(error)) from error
 
 
@@ -154,6 +156,10 @@ async def check_server(client: Client, url: str, *, persist: bool) -> None:
     version = str(info.get("redis_version", "7.0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         raise ConfigError(f"Redis {version} is too old: wood needs 7.0 or newer, or Valkey")
+    if not info.get("master_replid"):
+        raise ConfigError(
+            "this Redis does not tell its replication id: what it lost would not show"
+        )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise ConfigError(

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
-from wood.exchange.cluster.client import FAILURES, Client, check_server, connect
+from wood.exchange.cluster.client import FAILURES, Client, Fault, check_server, connect, fault
 from wood.exchange.cluster.follower import Follower
 from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
@@ -14,7 +16,7 @@ from wood.exchange.cluster.writer import MAX_QUEUE, Decided, DecidedBefore, Writ
 from wood.exchange.exchange import Exchange
 from wood.model.commands import Command, Refuse
 from wood.model.errors import ConfigError, ErrorCode
-from wood.model.events import Batch, CommandRefused, Snapshot
+from wood.model.events import Batch, CommandRefused, Event, Snapshot
 from wood.model.instruments import Instruments
 
 log = logging.getLogger("wood.redis")
@@ -76,6 +78,7 @@ class ClusterExchange(Exchange):
         self._beat_now = asyncio.Event()
         self._progress = asyncio.Event()
         self._own = 0  # the last entry that is this node's own
+        self._refusals: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
         self._away = False
         self._failure: Exception | None = None
 
@@ -130,11 +133,13 @@ class ClusterExchange(Exchange):
         """Leave the cluster. Safe to call twice."""
         tasks, self._tasks = self._tasks, []
         await _end(tasks)
-        if tasks:
-            try:
-                async with asyncio.timeout(LEAVING):
-                    await self._membership.leave()
-            except (*FAILURES, TimeoutError):
+        if self._writer.outcome is not None:
+            await _end([self._writer.outcome])
+        try:
+            async with asyncio.timeout(LEAVING):
+                await self._membership.leave()
+        except (*FAILURES, TimeoutError):
+            if self._membership.writer:
                 log.warning("could not tell Redis that this node leaves: its lease has to run out")
         await self._fast.aclose()
         await self._client.aclose()
@@ -160,7 +165,7 @@ class ClusterExchange(Exchange):
     def refused(self, commands: Sequence[Command]) -> None:
         """Say so to those who asked. It stands in no journal, for nothing can be written."""
         text = "the exchange cannot take commands now; try again"
-        events = [
+        events: list[Event] = [
             CommandRefused(
                 command.participant,
                 command.session,
@@ -171,19 +176,16 @@ class ClusterExchange(Exchange):
             )
             for command in commands
         ]
+        # Not before the answers to what was asked earlier.
+        self._refusals.append((self._own, events))
+        self._tell_refusals()
+
+    def _tell_refusals(self) -> None:
         at = self._follower.sequence
-        self.apply(
-            Batch(
-                PARTITION,
-                at.epoch,
-                self._membership.writer,
-                0,
-                at.seq + 1,
-                at.seq,
-                at.time,
-                list(events),
-            )
-        )
+        while self._refusals and at.batch >= self._refusals[0][0]:
+            _, events = self._refusals.popleft()
+            place = (0, at.seq + 1, at.seq, at.time)
+            self._tell(Batch(PARTITION, at.epoch, self._membership.writer, *place, events))
 
     def came_back(self) -> None:
         """Nobody can say what became of what this node had under way."""
@@ -203,22 +205,33 @@ class ClusterExchange(Exchange):
             # Redis lost everything: who comes back first begins a new partition.
             self._writer.fence()
             await asyncio.sleep(self._membership.interval / 10)
-        if not state.alive:
+        # The answer may be late, and this node another one by now.
+        if not state.alive and state.writer == self._membership.writer:
             self._writer.fence()
         return state
 
     def apply(self, batch: Batch) -> None:
         """Hand a batch to the readers."""
-        for reader in self._readers:
-            reader.apply(batch)
+        self._tell(batch)
+        self._tell_refusals()
         self._progress.set()
 
+    def _tell(self, batch: Batch) -> None:
+        for reader in self._readers:
+            reader.apply(batch)
+
+    async def stop_sending(self) -> None:
+        """Nobody shall be told that reports may be lost while a command of theirs is under way."""
+        self._writer.close()
+        await self._writer.quiet()
+
     def reset(self, snapshot: Snapshot) -> None:
-        """Hand a snapshot to the readers; their clients' commands are void."""
-        self._writer.drop()
+        """Hand a snapshot to the readers: all their clients are told, and closed."""
+        self._refusals.clear()
         for reader in self._readers:
             reader.reset(snapshot)
-        self._writer.allow()
+        self._own = min(self._own, self._follower.sequence.batch)
+        self._writer.open()
         self._progress.set()
 
     def beat_soon(self) -> None:
@@ -232,12 +245,14 @@ class ClusterExchange(Exchange):
             try:
                 self._follower.notice(await self.state())
             except FAILURES as error:
+                if fault(error) is Fault.BROKEN:
+                    raise
                 if not self._away:
-                    log.warning("Redis is away (%s): waiting for it", error)
+                    log.warning("Redis does not answer as it should (%s): waiting for it", error)
                 self._away = True
             else:
                 if self._away:
-                    log.warning("Redis is back")
+                    log.warning("Redis answers again")
                 self._away = False
             try:
                 async with asyncio.timeout(interval):
@@ -262,9 +277,9 @@ class ClusterExchange(Exchange):
             self._fail(error)
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel until all have ended: a cancellation that meets a reply can get lost on its way."""
-    pending = set(tasks)
+    pending: set[asyncio.Task[Any]] = set(tasks)
     while pending:
         for task in pending:
             task.cancel()

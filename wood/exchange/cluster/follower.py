@@ -26,7 +26,7 @@ PATIENCE = 0.01
 """Seconds that a missing entry may take to arrive by itself before the stream is read for it."""
 
 IDLE = 1.0
-"""Seconds after which a listener looks whether it should listen elsewhere."""
+"""Seconds after which a listener looks whether it should subscribe anew."""
 
 
 class Target(Protocol):
@@ -37,6 +37,9 @@ class Target(Protocol):
 
     def apply(self, batch: Batch) -> None:
         """The next entry, decoded."""
+
+    async def stop_sending(self) -> None:
+        """Let no command get into the book of which the clients will be told nothing."""
 
     def reset(self, snapshot: Snapshot) -> None:
         """The thread is lost; the books are so."""
@@ -57,12 +60,13 @@ class Follower:
         self._target = target
         self._behind = asyncio.Event()
         self._confirmed = asyncio.Event()
-        self._moved = asyncio.Event()  # to another partition id, and so to another channel
+        self._moved = asyncio.Event()  # the subscription is to be made anew
         self._timer: asyncio.TimerHandle | None = None
         self._reason: str | None = None
+        self._heard_something = False  # since the last beat
 
     async def begin(self) -> None:
-        """Take the first snapshot, once the subscription stands."""
+        """Take the first snapshot."""
         await self._take_snapshot()
 
     async def subscribed(self) -> None:
@@ -98,6 +102,10 @@ class Follower:
     def notice(self, state: State) -> None:
         """Compare with how far the journal was when the last beat was sent."""
         sequence = self.sequence
+        if state.batch > sequence.batch and not self._heard_something:
+            # A connection can be dead without a word: make another.
+            self._moved.set()
+        self._heard_something = False
         if (
             state.partition_id != self.partition_id
             or state.epoch not in sequence.trusted
@@ -121,7 +129,7 @@ class Follower:
                 await back_off.wait()
 
     async def _listen(self, back_off: BackOff) -> None:
-        """Hear until the partition has another channel. Raises what the client raises."""
+        """Hear until another subscription is needed. Raises what the client raises."""
         self._moved.clear()
         pubsub = self._client.pubsub()
         try:
@@ -145,6 +153,7 @@ class Follower:
                 await pubsub.aclose()
 
     def _heard(self, data: bytes) -> None:
+        self._heard_something = True
         if data:
             self.offer(decode_entry(data))
         else:
@@ -183,10 +192,14 @@ class Follower:
                 return  # the next is one that waits for its answers
         if lost is not None:
             log.warning("%s: starting again from a snapshot", lost)
+            await self._target.stop_sending()
             await self._take_snapshot()
 
     async def _lost(self, state: State, before: int) -> str | None:
-        """Why this node cannot go on from where it was, None if it can."""
+        """Why this node cannot go on from where it is, None if it can.
+
+        `before` is where it was when `state` was asked for.
+        """
         sequence = self.sequence
         if state.partition_id != self.partition_id:
             return "the book was cleared"
@@ -195,23 +208,26 @@ class Follower:
             places = [place for place, (epoch, _) in enumerate(epochs) if epoch == sequence.epoch]
             if not places:
                 return "Redis has forgotten the epoch of this node"
-            following = epochs[places[-1] + 1 :]
-            if following and before > following[0][1]:
-                return f"Redis lost the last {before - following[0][1]} batches"
-            sequence.trust([sequence.epoch, *(epoch for epoch, _ in following)])
+            rest = epochs[places[-1] :]
+            ends = [start for _, start in rest[1:]]
+            # Here and not before: entries of the old epoch may have come meanwhile.
+            if ends and sequence.batch > ends[0]:
+                return f"Redis lost the last {sequence.batch - ends[0]} batches"
+            sequence.trust(dict(zip((epoch for epoch, _ in rest), [*ends, None], strict=True)))
         elif state.batch < before:
             return f"Redis lost the last {before - state.batch} batches"
         return None
 
     async def take(self) -> Stored:
         """The books as they stand. Raises what the client raises."""
+        back_off = BackOff()
         while True:
             state = await self._target.state()
             stored = await self._journal.snapshot(state)
             after = await self._target.state()
-            # Else it went on under our hands: cleared, forked, or trimmed.
             if stored and (after.partition_id, after.epoch) == (state.partition_id, state.epoch):
                 return stored
+            await back_off.wait()  # it was cleared, forked or trimmed under our hands
 
     async def _take_snapshot(self) -> None:
         stored = await self.take()

@@ -87,7 +87,10 @@ class StoredJournal:
         """
         found = {symbol: await self._levels(symbol) for symbol in self._symbols}
         batch, seq, time, epoch = state.batch, state.seq, state.time, state.epoch
-        while entries := await self.after(f"{seq}-{batch}"):
+        more = True
+        while more:
+            entries = await self.after(f"{seq}-{batch}")
+            more = len(entries) == PAGE
             for entry in entries:
                 if entry.batch != batch + 1:
                     return None

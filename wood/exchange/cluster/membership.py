@@ -18,7 +18,10 @@ LEASE = 5.0
 """Seconds without a beat after which a node is dead, unless the operator says otherwise."""
 
 BEATS = 5
-"""Beats in a lease."""
+"""Beats in a lease at least."""
+
+LONGEST_INTERVAL = 1.0
+"""Seconds between beats at most: a beat also finds what a dead subscription did not tell."""
 
 ASK_AGAIN = 0.05
 """Seconds until one who waits for a sign of life looks again."""
@@ -28,8 +31,10 @@ ASK_AGAIN = 0.05
 class State:
     """How far the journal is, as one beat found it."""
 
+    writer: str
+    """Whose beat it was."""
     alive: bool
-    """Whether this node still is a writer."""
+    """Whether that one still is a writer."""
     partition_id: str
     epoch: int
     seq: int
@@ -55,9 +60,9 @@ class Membership:
         lease: float,
     ) -> None:
         self.writer = ""
-        """The random id of this node, another one after each `join`."""
-        self.partition_id = ""
-        self.interval = lease / BEATS
+        """The random id of this node, another one after each `join`; empty before the first."""
+        self._candidate = ""
+        self.interval = min(lease / BEATS, LONGEST_INTERVAL)
         """Seconds from beat to beat."""
         self._client = client
         self._keys = keys
@@ -74,15 +79,14 @@ class Membership:
         One that comes back after it was declared dead never does. Raises `ConfigError` if the
         others run by other rules, and what the client raises.
         """
-        self.writer = secrets.token_hex(8)
+        self._candidate = secrets.token_hex(8)
         stored, since = "", "0"
         while True:
             answer = await self._ask(starting, stored, since)
             match answer:
-                case "joined", "1", orders, persisted:
+                case "joined", _, orders, persisted:
+                    self.writer = self._candidate
                     _say_cleared(int(orders), persisted == "1")
-                    return
-                case "joined", *_:
                     return
                 case "other", stored:
                     pass
@@ -102,7 +106,7 @@ class Membership:
         answer = await JOIN.run(
             self._client,
             [*keys.fixed[:3], keys.beats, *cleared],
-            self.writer,
+            self._candidate,
             self._rules,
             stored,
             self._market,
@@ -118,21 +122,23 @@ class Membership:
 
     async def beat(self) -> State | None:
         """Show that this node lives; declare dead who does not. None if there is no partition."""
-        keys = self._keys
-        answer = await BEAT.run(self._client, [*keys.fixed[:3], keys.beats], self.writer)
+        keys, writer = self._keys, self.writer
+        answer = await BEAT.run(self._client, [*keys.fixed[:3], keys.beats], writer)
         if not answer:
             return None
         alive, partition_id, epoch, seq, batch, time, dead = answer
-        for writer in dead:
-            log.warning("node %s has been silent for a lease: declared dead", writer.decode())
+        for name in dead:
+            log.warning("node %s has been silent for a lease: declared dead", name.decode())
         return State(
-            bool(alive), partition_id.decode(), int(epoch), int(seq), int(batch), int(time)
+            writer, bool(alive), partition_id.decode(), int(epoch), int(seq), int(batch), int(time)
         )
 
     async def leave(self) -> None:
         """Be a writer no more, on purpose: nobody has to wait for the end of the lease."""
         keys = self._keys
-        await LEAVE.run(self._client, [keys.writers, keys.beats], self.writer)
+        for name in filter(None, {self.writer, self._candidate}):
+            await LEAVE.run(self._client, [keys.writers, keys.beats], name)
+        self.writer = self._candidate = ""
 
     async def come_back(self) -> None:
         """Join again as soon as Redis lets us. Raises `ConfigError`."""

@@ -14,9 +14,10 @@ MAX_WAITING = 1000
 class Sequence:
     """Keeps what came too early, drops what was seen. No I/O.
 
-    Entries are counted by `Entry.batch` without gaps. Only those of a trusted epoch are passed on:
-    another one means that the server was changed, and somebody has to look where the new epoch
-    began before its entries can be taken for the continuation of what was seen.
+    Entries are counted by `Entry.batch` without gaps. Only those of a trusted epoch are passed on,
+    up to its end: another one means that the server was changed, and somebody has to look where
+    the new epoch began before its entries can be taken for the continuation of what was seen. An
+    epoch is a greater number than those before it.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,8 @@ class Sequence:
         """The last number passed on."""
         self.time = 0
         self.epoch = 0
-        self.trusted: frozenset[int] = frozenset()
+        self.trusted: dict[int, int | None] = {}
+        """Epoch -> its last entry, None for the present one."""
         self.held: set[tuple[str, int]] = set()
         """(writer, number) of batches whose answers to queries are still to come: they wait."""
         self._waiting: dict[int, Offer] = {}
@@ -39,27 +41,30 @@ class Sequence:
     def reset(self, epoch: int, batch: int, seq: int, time: int) -> None:
         """Begin after the entry `batch`, in `epoch` alone."""
         self.batch, self.seq, self.time, self.epoch = batch, seq, time, epoch
-        self.trust([epoch])
+        self.trust({epoch: None})
 
-    def trust(self, epochs: list[int]) -> None:
+    def trust(self, epochs: dict[int, int | None]) -> None:
         """Take entries of these epochs; forget what waits, which may be of a lost history."""
-        self.trusted = frozenset(epochs)
+        self.trusted = epochs
         self._waiting.clear()
 
     def offer(self, entry: Entry, answers: bytes | None = None) -> None:
         """Take an entry, from wherever; the answers to its queries come with one of its copies."""
-        if entry.batch <= self.batch:
+        if entry.batch <= self.batch or entry.epoch < self.epoch:
             return
-        waiting = self._waiting
-        near = entry.batch <= self.batch + MAX_WAITING
-        if answers is not None or (near and entry.batch not in waiting):
-            waiting[entry.batch] = entry, answers
+        known = self._waiting.get(entry.batch)
+        if known is not None and (
+            entry.epoch < known[0].epoch or (entry.epoch == known[0].epoch and answers is None)
+        ):
+            return
+        if answers is not None or entry.batch <= self.batch + MAX_WAITING:
+            self._waiting[entry.batch] = entry, answers
 
     def ready(self) -> Iterator[Offer]:
         """The entries that are next, each once."""
         while (offer := self._waiting.get(self.batch + 1)) is not None:
             entry = offer[0]
-            if entry.epoch not in self.trusted or (entry.writer, entry.number) in self.held:
+            if not self._continues(entry) or (entry.writer, entry.number) in self.held:
                 return
             del self._waiting[entry.batch]
             self.batch, self.seq, self.time = entry.batch, entry.last, entry.time
@@ -72,4 +77,11 @@ class Sequence:
         offer = self._waiting.get(self.batch + 1)
         if offer is None:
             return bool(self._waiting)
-        return offer[0].epoch not in self.trusted
+        return not self._continues(offer[0])
+
+    def _continues(self, entry: Entry) -> bool:
+        """Whether it is of a history that is known to go on from what was passed on."""
+        if entry.epoch not in self.trusted or entry.epoch < self.epoch:
+            return False
+        end = self.trusted[entry.epoch]
+        return end is None or entry.batch <= end

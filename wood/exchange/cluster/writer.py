@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
@@ -82,6 +83,15 @@ class Target(Protocol):
         """The queue, once full, has room again."""
 
 
+class _State(Enum):
+    OPEN = auto()
+    """Commands are taken and sent."""
+    CLOSED = auto()
+    """Nothing is taken or sent: sessions are about to be told that they lost the thread."""
+    DEAD = auto()
+    """As `CLOSED`; and this node is no writer any more, and has to come back as another one."""
+
+
 @dataclass(frozen=True)
 class _Sent:
     number: int
@@ -115,9 +125,11 @@ class Writer:
         self._work = asyncio.Event()
         self._number = 0
         self._refused = False
-        self._dead = False  # found to be no writer, and not yet another one
-        self._closed = False  # no commands are taken, since their sessions are about to be closed
-        self._key_lists: dict[tuple[str, ...], list[str]] = {}
+        self._state = _State.OPEN
+        self._quiet = asyncio.Event()  # closed, and nothing is under way
+        self._key_lists = {symbol: keys.of([symbol]) for symbol in self._symbols}
+        self.outcome: asyncio.Task[Outcome] | None = None
+        """The task of the batch that is under way."""
 
     @property
     def full(self) -> bool:
@@ -125,56 +137,66 @@ class Writer:
         return len(self._queue) >= self._max_queue
 
     def submit(self, commands: Sequence[Command]) -> None:
-        """Queue commands. Those of a node that is no writer are dropped: it will say so."""
-        self._queue.extend(_closings(commands) if self._closed else commands)
+        """Queue commands; unless `close` was called: then those who said them will be told."""
+        self._queue.extend(commands if self._state is _State.OPEN else _closings(commands))
         if self.full:
             self._was_full = True
         if self._queue:
             self.idle.clear()
             self._work.set()
 
-    def drop(self) -> None:
-        """Forget what waits, since those who said it are told that they lost the thread."""
+    def close(self) -> None:
+        """Take and send nothing more, and forget what waits, until `open`."""
+        if self._state is _State.OPEN:
+            self._state = _State.CLOSED
         kept = _closings(self._queue)
         self._queue.clear()
         self._queue.extend(kept)
-        self._look_for_room()
-
-    def fence(self) -> None:
-        """This node was found dead: take no commands, and come back as another one."""
-        self._dead = self._closed = True
         self._work.set()
 
-    def allow(self) -> None:
-        """Take commands again: all sessions know by now that the thread was lost."""
-        self._closed = False
+    async def quiet(self) -> None:
+        """Wait, after `close`, until nothing is under way and this node is a writer."""
+        await self._quiet.wait()
+
+    def open(self) -> None:
+        """Take commands again: all sessions know by now that they lost the thread."""
+        if self._state is _State.CLOSED:
+            self._state = _State.OPEN
+            self._quiet.clear()
+            self._work.set()
+            self._look_for_room()
+
+    def fence(self) -> None:
+        """This node was found dead: come back as another one, closed."""
+        self.close()
+        self._state = _State.DEAD
+        self._quiet.clear()
 
     async def run(self) -> None:
         """Send for ever. Raises what the client raises if the script breaks, and `ConfigError`."""
         sent: _Sent | None = None
-        try:
-            while True:
-                if sent is not None:
-                    sent = await self._finish(sent)
-                elif self._dead:
-                    await self._come_back()
-                elif self._queue:
-                    sent = self._send()
-                else:
-                    self.idle.set()
-                    self._work.clear()
-                    await self._work.wait()
-        finally:
+        while True:
             if sent is not None:
-                sent.outcome.cancel()
+                sent = await self._finish(sent)
+            elif self._state is _State.DEAD:
+                await self._come_back()
+            elif self._queue and self._state is _State.OPEN:
+                sent = self._send()
+            else:
+                if self._state is _State.CLOSED:
+                    self._quiet.set()
+                elif not self._queue:
+                    self.idle.set()
+                self._work.clear()
+                await self._work.wait()
 
     async def _finish(self, sent: _Sent) -> _Sent | None:
         """See a batch to its end; the next one, if that has been sent meanwhile."""
         outcome = await sent.outcome
         following: _Sent | None = None
         if isinstance(outcome, Fenced):
-            self._put_back(_closings(sent.commands))
             self.fence()
+            self._put_back(sent.commands)
         elif isinstance(outcome, Refused):
             await self._refuse(sent.commands, outcome.reason)
         else:
@@ -195,20 +217,20 @@ class Writer:
 
     def _send(self) -> _Sent | None:
         queue = self._queue
-        if not queue or self._dead:
+        if not queue or self._state is not _State.OPEN:
             return None
         commands = [queue.popleft() for _ in range(min(len(queue), MAX_COMMANDS))]
         number = self._number + 1
         self._target.under_way(self._membership.writer, number)
         batch = encode_batch(commands, self._symbols)
-        return _Sent(number, commands, asyncio.create_task(self._decide(number, batch)))
+        self.outcome = asyncio.create_task(self._decide(number, batch))
+        return _Sent(number, commands, self.outcome)
 
     async def _decide(self, number: int, batch: EncodedBatch) -> Outcome:
         """Send a batch until there is no doubt about what became of it."""
-        keys = self._key_lists.get(batch.symbols)
-        if keys is None:
-            keys = [*self._keys.fixed, *self._keys.of(batch.symbols)]
-            self._key_lists[batch.symbols] = keys
+        keys = list(self._keys.fixed)
+        for symbol in batch.symbols:
+            keys += self._key_lists[symbol]
         channels = self._keys.channels()
         back_off = BackOff()
         doubt = False
@@ -249,18 +271,23 @@ class Writer:
             await asyncio.sleep(REFUSED_PAUSE)
 
     def _put_back(self, commands: list[Command]) -> None:
+        if self._state is not _State.OPEN:
+            commands = _closings(commands)
         self._queue.extendleft(reversed(commands))
 
     async def _come_back(self) -> None:
         log.warning("this node was declared dead, or Redis lost what it wrote: coming back")
-        self.drop()
         await self._membership.come_back()
         self._number = 0
-        self._dead = False
+        self._state = _State.CLOSED
         self._target.came_back()
 
     def _look_for_room(self) -> None:
-        if self._was_full and len(self._queue) <= self._max_queue // 2:
+        if (
+            self._was_full
+            and len(self._queue) <= self._max_queue // 2
+            and self._state is _State.OPEN
+        ):
             self._was_full = False
             self._target.room()
 

@@ -9,9 +9,9 @@ local meta = call('HMGET', KEYS[1], 'id', 'epoch', 'server', 'seq', 'batch', 'ti
 if not meta[1] then return {} end
 local now = microseconds()
 local epoch, server, begins = present_epoch(tonumber(meta[2]), meta[3], now)
-local dead = reap(KEYS[2], KEYS[4], now, tonumber(meta[7]), tonumber(meta[8]))
+local dead, _, time = reap(KEYS[2], KEYS[4], now, tonumber(meta[7]), tonumber(meta[8]))
 local alive = call('HEXISTS', KEYS[2], ARGV[1])
-if alive == 1 then call('ZADD', KEYS[4], text(now), ARGV[1]) end
+if alive == 1 then beat(KEYS[4], time, ARGV[1]) end
 if begins then
     begin_epoch(KEYS[3], epoch, tonumber(meta[4]), tonumber(meta[5]))
     call('HSET', KEYS[1], 'epoch', text(epoch), 'server', server)

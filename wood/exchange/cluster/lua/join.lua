@@ -49,7 +49,8 @@ if not stored then
     return {'joined', '1', '0', '0'}
 end
 
-local _, silence = reap(KEYS[2], KEYS[4], now, tonumber(meta[6]), tonumber(meta[7]))
+local _, silence, time = reap(KEYS[2], KEYS[4], now, tonumber(meta[6]), tonumber(meta[7]))
+now = time
 if silence or since == 0 then since = now end
 local writers = call('HKEYS', KEYS[2])
 local differs = stored ~= rules or meta[2] ~= persist

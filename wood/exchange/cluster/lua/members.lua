@@ -3,23 +3,30 @@
 -- A lease is counted against the newest beat of anyone, so that nobody dies while nobody could be
 -- heard; and after such an outage everybody has one full lease again.
 
--- Returns the dead, and whether everybody's lease began again.
+-- A server that refuses to write still shall tell how far the journal is.
+local function beat(beats, now, name)
+    redis.pcall('ZADD', beats, text(now), name)
+end
+
+-- Returns the dead, whether everybody's lease began again, and the time, which for leases never runs
+-- backwards, whatever the clock of the server does.
 local function reap(writers, beats, now, lease, outage)
     local found = call('ZRANGE', beats, 0, -1, 'WITHSCORES')
     local newest = 0
     for i = 2, #found, 2 do
         if tonumber(found[i]) > newest then newest = tonumber(found[i]) end
     end
+    if newest >= now then now = newest + 1 end
     local dead, silence = {}, now - newest > outage
     for i = 1, #found, 2 do
         if silence then
-            call('ZADD', beats, text(now), found[i])
+            beat(beats, now, found[i])
         elseif newest - tonumber(found[i + 1]) > lease then
             call('ZREM', beats, found[i])
             if call('HDEL', writers, found[i]) == 1 then dead[#dead + 1] = found[i] end
         end
     end
-    return dead, silence
+    return dead, silence, now
 end
 
 -- Whether a writer has beaten since `since`. One that has not may be dead, whatever its lease says.

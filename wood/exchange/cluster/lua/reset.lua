@@ -14,7 +14,8 @@ if (meta[1] or '') ~= ARGV[1] then return {'other', meta[1] or ''} end
 if meta[1] then
     local now, since = microseconds(), tonumber(ARGV[3])
     call('PUBLISH', ARGV[4] .. meta[3], '')
-    local _, silence = reap(KEYS[2], KEYS[3], now, tonumber(meta[4]), tonumber(meta[5]))
+    local _, silence, time = reap(KEYS[2], KEYS[3], now, tonumber(meta[4]), tonumber(meta[5]))
+    now = time
     if silence or since == 0 then since = now end
     if call('HLEN', KEYS[2]) > 0 then
         if proven(KEYS[2], KEYS[3], since) then
