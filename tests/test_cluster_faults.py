@@ -91,6 +91,16 @@ def test_redis_is_read_only_for_a_while(server: RedisServer, traders: Traders) -
         client.replicaof("NO", "ONE")
 
 
+def test_a_question_is_answered_in_a_new_epoch(server: RedisServer, cluster: Cluster) -> None:
+    """Its batch is the first one of the epoch, and only the reply to it has the answer."""
+    with cluster.nodes[0].trader() as trader, server.client() as client:
+        assert trader.ask(create(1, "BUY", 1, 5))["report"] == "NEW"
+        for question in ("orders", "instruments", "orders"):
+            client.replicaof("127.0.0.1", "1")
+            client.replicaof("NO", "ONE")
+            assert trader.ask({"message": question})["message"] == question
+
+
 def test_redis_loads_its_data(start_redis: StartRedis, start_server: StartServer) -> None:
     server = start_redis("--appendonly", "yes", "--appendfsync", "always")
     cluster = Cluster(start_server, server.url, "wood", nodes=2)

@@ -109,8 +109,6 @@ def test_an_unknown_epoch_waits_until_somebody_has_looked() -> None:
     assert s.incomplete
     assert s.position == "2-1"
     s.trust({1: 1, 9: None})
-    assert ready(s) == [], "what waited may be of a lost history, and is fetched again"
-    s.offer(entry(2, epoch=9))
     assert ready(s) == [2]
     assert s.epoch == 9
 
@@ -178,3 +176,15 @@ def test_an_epoch_is_trusted_up_to_its_end() -> None:
     assert ready(s) == [], "history does not go back"
     s.offer(entry(4, epoch=2))
     assert ready(s) == [4]
+
+
+def test_answers_that_came_before_their_epoch_was_known_are_kept() -> None:
+    """No other copy of the entry has them."""
+    s = sequence()
+    s.offer(entry(1, epoch=9), b"answers")
+    s.offer(entry(2))
+    assert ready(s) == []
+    s.trust({1: 0, 9: None})
+    s.offer(entry(1, epoch=9))
+    assert [answers for _, answers in s.ready()] == [b"answers"]
+    assert not s.incomplete, "the other one was of a lost history"

@@ -297,7 +297,7 @@ class TestClear:
                 sleeper.process.send_signal(signal.SIGCONT)
             # It takes nothing more from those who were connected, and from then on is as new.
             assert b'"unavailable"' in trader.rest()
-        cluster.logged("coming back", [sleeper])
+        cluster.logged("comes back as a new one", [sleeper])
         assert partition(cluster) == before
         rest(sleeper, 13)
         shows(sleeper, 11, 12, 13)

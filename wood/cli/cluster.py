@@ -71,6 +71,10 @@ def _lines(batch: Batch) -> bytes:
     )
 
 
+def _say_waiting() -> None:
+    click.echo("waiting for a sign of life of the nodes, or the end of their leases", err=True)
+
+
 @click.command()
 @REDIS_OPTION
 @PREFIX_OPTION
@@ -97,6 +101,7 @@ async def _reset(url: str, prefix: str, yes: bool) -> None:
                 abort=True,
                 err=True,
             )
-        click.echo(f"cleared: {await partition.clear()} orders were open")
+        cleared = await partition.clear(_say_waiting)
+        click.echo(f"cleared: {cleared} orders were open")
     finally:
         await partition.close()

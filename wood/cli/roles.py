@@ -109,13 +109,13 @@ _OPTIONS = [
     _option(
         "--lease",
         default=LEASE,
-        type=FiniteRange(min=1),
+        type=FiniteRange(min=1, max=3600),
         help="-m: seconds of silence after which a node is taken for dead.",
     ),
     _option(
         "--journal",
         default=KEPT,
-        type=AT_LEAST_1,
+        type=click.IntRange(1, 1_000_000_000),
         help="-m: events that are kept in Redis at least (some 60 bytes each).",
     ),
     _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),

@@ -102,7 +102,10 @@ class Node:
                 if self._connections:
                     await self._gone.wait()
         except TimeoutError:
-            log.warning("cutting off %d clients that do not read", len(self._connections))
+            log.warning(
+                "cutting off %d clients that do not read, or whose answers do not come",
+                len(self._connections),
+            )
         await self.abort("the server stopped")
 
     async def abort(self, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from wood.exchange.cluster.client import check_server, connect
 from wood.exchange.cluster.journal import StoredJournal
@@ -29,11 +29,11 @@ class Partition:
         resting = await self._client.hget(self._keys.meta, "resting")
         return None if resting is None else int(resting)
 
-    async def clear(self) -> int:
+    async def clear(self, waits: Callable[[], None] = lambda: None) -> int:
         """Delete everything; return how many orders were open.
 
-        Waits for the end of the leases of nodes that may be dead. Raises `ConfigError` if one is
-        alive.
+        Waits for the end of the leases of nodes that may be dead, after calling `waits`. Raises
+        `ConfigError` if one is alive.
         """
         keys, stored, since, who = self._keys, "", "0", secrets.token_hex(8)
         while True:
@@ -48,7 +48,10 @@ class Partition:
                     return int(orders)
                 case ("alive",):
                     raise ConfigError("nodes of the cluster are running: stop them first")
-                case "wait", since:
+                case "wait", moment:
+                    if since == "0":
+                        waits()
+                    since = moment
                     await asyncio.sleep(ASK_AGAIN)
                 case "other", stored:
                     pass

@@ -203,12 +203,17 @@ class ClusterExchange(Exchange):
         """Beat, and so learn how far the journal is. Raises what the client raises."""
         while (state := await self._membership.beat()) is None:
             # Redis lost everything: who comes back first begins a new partition.
-            self._writer.fence()
+            self._fence("Redis has lost everything")
             await asyncio.sleep(self._membership.interval / 10)
         # The answer may be late, and this node another one by now.
         if not state.alive and state.writer == self._membership.writer:
-            self._writer.fence()
+            self._fence("this node was declared dead")
         return state
+
+    def _fence(self, reason: str) -> None:
+        if not self._writer.dead:
+            log.warning("%s: what it had not sent is dropped", reason)
+            self._writer.fence()
 
     def apply(self, batch: Batch) -> None:
         """Hand a batch to the readers."""
@@ -220,9 +225,12 @@ class ClusterExchange(Exchange):
         for reader in self._readers:
             reader.apply(batch)
 
-    async def stop_sending(self) -> None:
+    async def stop_sending(self, forked: bool) -> None:
         """Nobody shall be told that reports may be lost while a command of theirs is under way."""
-        self._writer.close()
+        if forked:
+            self._writer.fence()
+        else:
+            self._writer.close()
         await self._writer.quiet()
 
     def reset(self, snapshot: Snapshot) -> None:

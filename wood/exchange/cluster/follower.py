@@ -38,8 +38,11 @@ class Target(Protocol):
     def apply(self, batch: Batch) -> None:
         """The next entry, decoded."""
 
-    async def stop_sending(self) -> None:
-        """Let no command get into the book of which the clients will be told nothing."""
+    async def stop_sending(self, forked: bool) -> None:
+        """Let no command get into the book of which the clients will be told nothing.
+
+        `forked` if Redis lost a part of the history, perhaps of what it knew of this writer too.
+        """
 
     def reset(self, snapshot: Snapshot) -> None:
         """The thread is lost; the books are so."""
@@ -178,7 +181,12 @@ class Follower:
         sequence = self.sequence
         before = sequence.batch
         state = await self._target.state()
-        lost = self._reason or await self._lost(state, before)
+        lost, forked = self._reason, False
+        if lost is None:
+            lost = await self._lost(state, before)
+            forked = lost is not None
+        if lost is None:
+            self.advance()  # what waited until its epoch was known
         while lost is None and sequence.batch < state.batch:
             entries = await self._journal.after(sequence.position)
             if not entries or entries[0].batch > sequence.batch + 1:
@@ -192,7 +200,7 @@ class Follower:
                 return  # the next is one that waits for its answers
         if lost is not None:
             log.warning("%s: starting again from a snapshot", lost)
-            await self._target.stop_sending()
+            await self._target.stop_sending(forked)
             await self._take_snapshot()
 
     async def _lost(self, state: State, before: int) -> str | None:

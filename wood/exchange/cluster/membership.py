@@ -84,8 +84,10 @@ class Membership:
         while True:
             answer = await self._ask(starting, stored, since)
             match answer:
-                case "joined", _, orders, persisted:
+                case "joined", first, orders, persisted:
                     self.writer = self._candidate
+                    if first == "1" and not starting:
+                        log.warning("nothing is left in Redis: the book is EMPTY")
                     _say_cleared(int(orders), persisted == "1")
                     return
                 case "other", stored:
@@ -141,10 +143,11 @@ class Membership:
         self.writer = self._candidate = ""
 
     async def come_back(self) -> None:
-        """Join again as soon as Redis lets us. Raises `ConfigError`."""
+        """Join again, under another id, as soon as Redis lets us. Raises `ConfigError`."""
         back_off = BackOff()
         while True:
             try:
+                await self.leave()
                 return await self.join(starting=False)
             except FAILURES as error:
                 if fault(error) is Fault.BROKEN:

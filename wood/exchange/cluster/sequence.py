@@ -41,12 +41,16 @@ class Sequence:
     def reset(self, epoch: int, batch: int, seq: int, time: int) -> None:
         """Begin after the entry `batch`, in `epoch` alone."""
         self.batch, self.seq, self.time, self.epoch = batch, seq, time, epoch
+        self._waiting.clear()
         self.trust({epoch: None})
 
     def trust(self, epochs: dict[int, int | None]) -> None:
-        """Take entries of these epochs; forget what waits, which may be of a lost history."""
+        """Take entries of these epochs; forget what waits and is of a lost history.
+
+        What is not is kept: only the node's own copy of an entry has the answers to its queries.
+        """
         self.trusted = epochs
-        self._waiting.clear()
+        self._waiting = {b: offer for b, offer in self._waiting.items() if self._is_true(offer[0])}
 
     def offer(self, entry: Entry, answers: bytes | None = None) -> None:
         """Take an entry, from wherever; the answers to its queries come with one of its copies."""
@@ -81,7 +85,11 @@ class Sequence:
 
     def _continues(self, entry: Entry) -> bool:
         """Whether it is of a history that is known to go on from what was passed on."""
-        if entry.epoch not in self.trusted or entry.epoch < self.epoch:
+        return entry.epoch >= self.epoch and self._is_true(entry)
+
+    def _is_true(self, entry: Entry) -> bool:
+        """Whether its epoch is trusted as far as that."""
+        if entry.epoch not in self.trusted:
             return False
         end = self.trusted[entry.epoch]
         return end is None or entry.batch <= end

@@ -136,6 +136,11 @@ class Writer:
         """Whether as many commands wait as may."""
         return len(self._queue) >= self._max_queue
 
+    @property
+    def dead(self) -> bool:
+        """Whether this node was found dead and has not come back yet."""
+        return self._state is _State.DEAD
+
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands; unless `close` was called: then those who said them will be told."""
         self._queue.extend(commands if self._state is _State.OPEN else _closings(commands))
@@ -195,6 +200,8 @@ class Writer:
         outcome = await sent.outcome
         following: _Sent | None = None
         if isinstance(outcome, Fenced):
+            if not self.dead:
+                log.warning("this node was declared dead, or Redis lost what it wrote")
             self.fence()
             self._put_back(sent.commands)
         elif isinstance(outcome, Refused):
@@ -276,7 +283,6 @@ class Writer:
         self._queue.extendleft(reversed(commands))
 
     async def _come_back(self) -> None:
-        log.warning("this node was declared dead, or Redis lost what it wrote: coming back")
         await self._membership.come_back()
         self._number = 0
         self._state = _State.CLOSED
