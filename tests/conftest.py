@@ -84,7 +84,10 @@ def redis_url(
 
 @pytest.fixture
 def prefix(redis_url: str) -> Iterator[str]:
-    """A key prefix that nobody else has, on the shared server; its keys are gone afterwards."""
+    """A key prefix that nobody else has, on the shared server; its keys are gone afterwards.
+
+    A test that starts nodes asks for it before `start_server`: so the nodes end first.
+    """
     prefix = f"wood-test-{secrets.token_hex(6)}"
     yield prefix
     with redis.Redis.from_url(redis_url) as client:

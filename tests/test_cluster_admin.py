@@ -70,7 +70,7 @@ def rest(node: Server, *order_ids: int) -> None:
 
 class TestReset:
     def test_it_asks_and_then_nothing_is_left(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(
             start_server, redis_url, prefix, "--instrument", "A", "--instrument", "B", nodes=1
@@ -98,7 +98,7 @@ class TestReset:
         assert done.returncode == 0
         assert done.stdout == f"there is nothing under the prefix {prefix}\n"
 
-    def test_yes_does_not_ask(self, start_server: StartServer, redis_url: str, prefix: str) -> None:
+    def test_yes_does_not_ask(self, redis_url: str, prefix: str, start_server: StartServer) -> None:
         """And the next cluster may have other rules."""
         cluster = Cluster(start_server, redis_url, prefix, "--persist", nodes=1)
         rest(cluster.nodes[0], 1)
@@ -112,7 +112,7 @@ class TestReset:
 
     @pytest.mark.parametrize("lease", ["1", "60"])
     def test_it_refuses_while_nodes_run(
-        self, start_server: StartServer, redis_url: str, prefix: str, lease: str
+        self, redis_url: str, prefix: str, start_server: StartServer, lease: str
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, "--lease", lease, nodes=1)
         node = cluster.nodes[0]
@@ -134,7 +134,7 @@ class TestReset:
         assert len(cluster.writers()) == 1
 
     def test_who_was_killed_is_waited_for(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, "--lease", "1", nodes=1)
         rest(cluster.nodes[0], 1)
@@ -146,7 +146,7 @@ class TestReset:
 
 class TestExport:
     def test_numbers_are_exact(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(
             start_server, redis_url, prefix, "--instrument", "WOOD:0.01:0.001", nodes=1
@@ -170,7 +170,7 @@ class TestExport:
         assert not any(isinstance(value, float) for line in lines for value in line.values())
 
     def test_it_agrees_with_what_clients_were_told(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         """Also while nodes run, and others trade; every event is there once, in order."""
         cluster = Cluster(start_server, redis_url, prefix, nodes=2)
@@ -191,7 +191,7 @@ class TestExport:
         assert lines == _lines_of(cluster)[: len(lines)]
 
     def test_who_reads_only_the_beginning(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         """More than a pipe holds is written to a reader that is gone."""
         cluster = Cluster(start_server, redis_url, prefix, nodes=1)
@@ -212,7 +212,7 @@ class TestExport:
         assert len(export(cluster)) >= 6000, "it would have been more"
 
     def test_what_cannot_be_written_is_one_line(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, nodes=1)
         rest(cluster.nodes[0], 1)
@@ -246,7 +246,7 @@ def test_there_is_no_redis(command: list[str]) -> None:
 
 
 def test_settings_from_the_environment(
-    start_server: StartServer, redis_url: str, prefix: str
+    redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
     """One of them for all commands: who exports WOOD_REDIS means that one everywhere."""
     cluster = Cluster(start_server, redis_url, prefix, nodes=1)

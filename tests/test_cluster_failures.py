@@ -17,10 +17,10 @@ PATIENT = ("--lease", "60")
 """For nodes that stand still and shall not be declared dead for it."""
 
 
-def settled(cluster: Cluster, traders: Traders) -> None:
+def settled(cluster: Cluster, traders: Traders, *, forked: bool = False) -> None:
     """At the end: the clients' accounts, the journal and the book in Redis agree."""
     traders.settle()
-    left = check_accounts(traders, cluster.journal())
+    left = check_accounts(traders, cluster.journal(), forked=forked)
     assert cluster.orders() == left
     assert sum(cluster.levels().values()) == sum(left.values())
 
@@ -32,7 +32,7 @@ def undisturbed(traders: Traders) -> None:
     assert bought == sold > 0
 
 
-def test_a_node_dies(start_server: StartServer, redis_url: str, prefix: str) -> None:
+def test_a_node_dies(redis_url: str, prefix: str, start_server: StartServer) -> None:
     """Nothing acknowledged is lost, the others go on, its clients trade on elsewhere."""
     cluster = Cluster(start_server, redis_url, prefix)
     with Traders(cluster.private) as traders:
@@ -126,7 +126,7 @@ def test_redis_loses_its_last_batches(start_redis: StartRedis, start_server: Sta
         traders.wait(lambda: all(life.ended for life in lost), "the end of all who were there")
         assert all(life.unavailable for life in lost)
         traders.go_on(200)
-        settled(cluster, traders)
+        settled(cluster, traders, forked=True)
     cluster.logged("Redis lost")
     cluster.logged("starting again from a snapshot")
 
@@ -155,12 +155,12 @@ def test_a_replica_that_was_behind_is_promoted(
             traders.wait(lambda: all(life.ended for life in lost), "the end of all connections")
             assert all(life.unavailable for life in lost)
             traders.go_on(200)
-            settled(cluster, traders)
+            settled(cluster, traders, forked=True)
         cluster.logged("starting again from a snapshot")
 
 
 def test_subscriptions_are_cut_again_and_again(
-    start_server: StartServer, redis_url: str, prefix: str
+    redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
     """Everybody still gets every event once, in order; also what comes before a silence."""
     cluster = Cluster(start_server, redis_url, prefix)
@@ -193,7 +193,7 @@ def _lines_until(watcher: Peer, end: bytes, times: int) -> list[bytes]:
 
 
 def test_the_stream_is_trimmed_past_a_node(
-    start_server: StartServer, redis_url: str, prefix: str
+    redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
     cluster = Cluster(start_server, redis_url, prefix, "--journal", "100", *PATIENT)
     *awake, sleeper = cluster.nodes

@@ -1,5 +1,6 @@
 """A Redis that says no, not now, or nothing: a retry or a clear error, and never half a batch."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -108,14 +109,15 @@ def test_redis_loads_its_data(start_redis: StartRedis, start_server: StartServer
         traders.go_on(100)
         traders.settle()
         with server.client() as client:
-            # Into the form that is loaded key by key, which can be made slow.
+            # Much to load, in the form that is loaded key by key, which can be made slow.
+            client.mset({f"filler-{number}": os.urandom(2000) for number in range(200)})
             client.bgrewriteaof()
             eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "a file")
         server.kill()
         traders.resume()
         loading: list[bool] = []
         server.start(
-            *("--key-load-delay", "50000", "--loading-process-events-interval-bytes", "1024"),
+            *("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"),
             while_loading=lambda: loading.append(True),
         )
         assert loading
@@ -175,7 +177,7 @@ def test_connections_break_after_a_batch_was_applied(
 
 
 def test_one_order_over_fifty_thousand(
-    start_server: StartServer, redis_url: str, prefix: str
+    redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
     """It meets 10,000 and is cancelled, whole; no script takes more than it must."""
     cluster = Cluster(start_server, redis_url, prefix, "--max-open-orders", "50000", nodes=2)

@@ -25,7 +25,7 @@ GONE = {"error": "no open order has this id", "code": "not_found"}
 
 
 @pytest.fixture
-def cluster(start_server: StartServer, redis_url: str, prefix: str) -> Cluster:
+def cluster(redis_url: str, prefix: str, start_server: StartServer) -> Cluster:
     """Three nodes, that start at the same time."""
     cluster = Cluster(start_server, redis_url, prefix, nodes=0)
     with ThreadPoolExecutor(3) as pool:

@@ -124,7 +124,7 @@ class TestPersist:
         cluster.logged("the append-only file of Redis is off")
 
     def test_a_first_node_keeps_what_is_there(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         """Also what was not persisted so far; and the flag is kept from then on."""
         cluster = Cluster(start_server, redis_url, prefix, nodes=1)
@@ -161,7 +161,7 @@ class TestPersist:
             assert trader.ask(create(2, "BUY", 12, 1))["code"] == "limit"
 
     def test_to_clear_what_was_persisted_is_said_aloud(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, nodes=0)
         first = cluster.start("--persist")
@@ -174,7 +174,7 @@ class TestPersist:
 
 class TestClear:
     def test_several_first_nodes_at_once_delete_no_acknowledged_order(
-        self, start_server: StartServer, redis_url: str, prefix: str, full: bool
+        self, redis_url: str, prefix: str, start_server: StartServer, full: bool
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, "--lease", "1", nodes=0)
 
@@ -215,7 +215,7 @@ class TestClear:
         with_loop(test)
 
     def test_who_comes_later_or_leaves_clears_nothing(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, nodes=1)
         first = cluster.nodes[0]
@@ -237,7 +237,7 @@ class TestClear:
         assert ids(cluster) == []
 
     def test_what_other_instruments_held_is_cleared_too(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, nodes=1)
         rest(cluster.nodes[0], 11)
@@ -279,7 +279,7 @@ class TestClear:
         assert len(cluster.writers()) == 3
 
     def test_a_node_that_comes_back_to_nobody_clears_nothing(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         """It was declared dead, and then the others left: it is alone, but it did not start."""
         cluster = Cluster(start_server, redis_url, prefix, "--lease", "1", nodes=0)
@@ -304,7 +304,7 @@ class TestClear:
         assert len(cluster.writers()) == 1
 
     def test_after_all_were_killed_the_next_waits_for_their_leases(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, "--lease", "1", nodes=0)
         nodes = at_once([cluster.start] * 2)
@@ -356,7 +356,7 @@ class TestRefusal:
         assert prices(cluster.nodes[0]) == [11]
 
     def test_a_node_that_cannot_listen_leaves_at_once(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         cluster = Cluster(start_server, redis_url, prefix, nodes=1)
         rest(cluster.nodes[0], 11)
@@ -406,7 +406,7 @@ class TestRefusal:
         assert "p4ssw0rd" not in refused("--redis", url, said="cannot reach Redis")
 
     def test_the_environment_says_where_redis_is(
-        self, start_server: StartServer, redis_url: str, prefix: str
+        self, redis_url: str, prefix: str, start_server: StartServer
     ) -> None:
         refused(WOOD_REDIS=OFFLINE, said=OFFLINE)
         node = start_server("-m", before=f"export WOOD_REDIS={redis_url} WOOD_PREFIX={prefix}")
@@ -585,7 +585,7 @@ def test_keys_of_others_are_never_touched(
 
 
 def test_a_candidate_that_gives_up_leaves_no_trace(
-    start_server: StartServer, redis_url: str, prefix: str
+    redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
     """While it waits for the dead it shows that it lives; once stopped, nobody waits for it."""
     cluster = Cluster(start_server, redis_url, prefix, "--lease", "1", nodes=1)
@@ -609,7 +609,7 @@ def test_a_candidate_that_gives_up_leaves_no_trace(
 
 
 def test_a_candidate_that_is_told_to_stop_stops_at_once(
-    start_server: StartServer, redis_url: str, prefix: str
+    redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
     cluster = Cluster(start_server, redis_url, prefix, "--lease", "60", nodes=1)
     cluster.nodes[0].kill()

@@ -1,8 +1,7 @@
 """What may be asked of the engine. Each command is answered by events, in the order asked.
 
-Prices are whole ticks, quantities whole lots. The fields that a cluster needs to take a command
-exactly once stand here from the first day: a `CommandBatch` is known by its writer and number, and
-a command by the session and generation that it came through.
+Prices are whole ticks, quantities whole lots. A command is known by the session and generation that
+it came through.
 """
 
 from msgspec import Struct
@@ -79,11 +78,3 @@ class CloseSession(Command, frozen=True, gc=False):
     """The session has said its last word; `cancel_orders` cancels what its participant has open."""
 
     cancel_orders: bool = False
-
-
-class CommandBatch(Struct, frozen=True, gc=False):
-    """What one node submits at once: the `number`-th batch of `writer`, counted from 1."""
-
-    writer: str
-    number: int
-    commands: list[Command]
