@@ -69,7 +69,8 @@ _OPTIONS = [
         "--max-resting-orders",
         default=MAX_RESTING_ORDERS,
         type=AT_LEAST_1,
-        help="-s: orders that all participants together may have open (some 200 bytes each).",
+        help="-s: orders that all participants together may have open (some 200 bytes each, in "
+        "Redis 400).",
     ),
     _option(
         "--max-connections",

@@ -68,10 +68,6 @@ class Follower:
         self._reason: str | None = None
         self._heard_something = False  # since the last beat
 
-    async def begin(self) -> None:
-        """Take the first snapshot."""
-        await self._take_snapshot()
-
     async def subscribed(self) -> None:
         """Wait for the first confirmation of the subscription."""
         await self._confirmed.wait()
@@ -201,7 +197,7 @@ class Follower:
         if lost is not None:
             log.warning("%s: starting again from a snapshot", lost)
             await self._target.stop_sending(forked)
-            await self._take_snapshot()
+            await self.begin()
 
     async def _lost(self, state: State, before: int) -> str | None:
         """Why this node cannot go on from where it is, None if it can.
@@ -237,7 +233,8 @@ class Follower:
                 return stored
             await back_off.wait()  # it was cleared, forked or trimmed under our hands
 
-    async def _take_snapshot(self) -> None:
+    async def begin(self) -> None:
+        """Pass on a snapshot, and go on from there. Raises what the client raises."""
         stored = await self.take()
         snapshot = stored.snapshot
         self.sequence.reset(snapshot.epoch, stored.batch, snapshot.seq, snapshot.time)
