@@ -438,7 +438,7 @@ def test_large_numbers_are_written_in_full(redis_url: str, prefix: str, seq: int
             (10**15, 10**14),
             (10**14, 2**53 - 1),
         ]
-        assert [batch.last for batch in await exchange.events(seq)] == [seq + 8, last, last + 6]
+        assert [batch.last async for batch in exchange.events(seq)] == [seq + 8, last, last + 6]
         await exchange.close()
         stored_books(raw.sync, prefix, INSTRUMENTS)
 

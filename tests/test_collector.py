@@ -20,7 +20,7 @@ def test_orders_levels_commands_and_events_are_not_tracked() -> None:
         book = exchange.books["WOOD"]
         orders = list(book.orders["A"].values())
         levels = list(book.bids.in_order())
-        for thing in (*commands, *events, *orders, *levels, *await exchange.events(0)):
+        for thing in (*commands, *events, *orders, *levels, *[b async for b in exchange.events(0)]):
             assert not gc.is_tracked(thing), type(thing)
         assert not gc.is_tracked(book.orders["A"]), "nor is what holds a million of them"
         assert not gc.is_tracked(book.bids.levels)

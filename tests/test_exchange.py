@@ -182,10 +182,10 @@ class ExchangeTests(ABC):
             for number in range(1, 6):
                 exchange.submit([new("A", number, BUY, 100, number)])
                 await exchange.drain()
-            assert await exchange.events(0) == recorder.batches
-            assert await exchange.events(4) == recorder.batches[2:]
-            assert await exchange.events(5) == recorder.batches[2:]
-            assert await exchange.events(10) == []
+            assert [b async for b in exchange.events(0)] == recorder.batches
+            assert [b async for b in exchange.events(4)] == recorder.batches[2:]
+            assert [b async for b in exchange.events(5)] == recorder.batches[2:]
+            assert [b async for b in exchange.events(10)] == []
             snapshot = await exchange.snapshot()
             assert (snapshot.seq, snapshot.books["WOOD"].bids) == (10, [(100, 15)])
             assert snapshot.epoch == recorder.batches[-1].epoch
@@ -202,8 +202,8 @@ class ExchangeTests(ABC):
                 exchange.submit([new("A", number, BUY, 100, 1)])
                 await exchange.drain()
             with pytest.raises(JournalTrimmed):
-                await exchange.events(0)
-            kept = await exchange.events(30)
+                [b async for b in exchange.events(0)]
+            kept = [b async for b in exchange.events(30)]
             assert kept == recorder.batches[-5:]
             await exchange.close()
 

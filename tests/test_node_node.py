@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -52,8 +52,11 @@ class SlowExchange(Exchange):
     def full(self) -> bool:
         return len(self.waiting) >= self.limit
 
-    async def events(self, after: int) -> list[Batch]:
-        return await self.engine.events(after)
+    def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+        return self.engine.events(after, concerning)
+
+    async def continues(self, epoch: int, seq: int) -> bool:
+        return await self.engine.continues(epoch, seq)
 
     async def snapshot(self) -> Snapshot:
         return await self.engine.snapshot()

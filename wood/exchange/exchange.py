@@ -1,7 +1,7 @@
 """What a node knows of an engine, whether that lives in this process or in Redis."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from wood.model.commands import Command
@@ -61,11 +61,19 @@ class Exchange(ABC):
         """Whether so much is queued that the node must stop reading from its clients."""
 
     @abstractmethod
-    async def events(self, after: int) -> list[Batch]:
-        """The kept batches with numbers greater than `after`, oldest first.
+    def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+        """The kept batches with numbers greater than `after`, oldest first, up to the present end.
 
-        The first may begin at or before `after`, since a batch is never divided. Raises
-        `JournalTrimmed` when events after that number are no longer kept.
+        The first may begin at or before `after`, since a batch is never divided. With `concerning`
+        those that do not concern that participant may be left out. Waits while the journal cannot
+        be reached; raises `JournalTrimmed` when events after that number are no longer kept.
+        """
+
+    @abstractmethod
+    async def continues(self, epoch: int, seq: int) -> bool:
+        """Whether event `seq` of `epoch` is in the present history, and all since then is kept.
+
+        Waits while the journal cannot be reached.
         """
 
     @abstractmethod

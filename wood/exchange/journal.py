@@ -16,7 +16,8 @@ class Journal:
         self._kept = kept
         self._batches: deque[Batch] = deque()
         self._size = 0
-        self._trimmed = 0  # the last number that is gone
+        self.trimmed = 0
+        """The last number that is gone."""
 
     def append(self, batch: Batch) -> None:
         """Add the next batch; forget the oldest ones beyond what is kept."""
@@ -27,10 +28,10 @@ class Journal:
         while self._size - len(batches[0].events) >= self._kept:
             oldest = batches.popleft()
             self._size -= len(oldest.events)
-            self._trimmed = oldest.last
+            self.trimmed = oldest.last
 
     def after(self, seq: int) -> list[Batch]:
         """The batches with numbers greater than `seq`. Raises `JournalTrimmed`."""
-        if seq < self._trimmed:
-            raise JournalTrimmed(f"the journal begins after number {self._trimmed}")
+        if seq < self.trimmed:
+            raise JournalTrimmed(f"the journal begins after number {self.trimmed}")
         return [batch for batch in self._batches if batch.last > seq]

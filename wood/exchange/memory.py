@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -101,9 +101,15 @@ class MemoryExchange(Exchange):
         """Whether `max_queue` commands wait."""
         return len(self._queue) >= self._max_queue
 
-    async def events(self, after: int) -> list[Batch]:
-        """The batches of the journal in memory."""
-        return self.journal.after(after)
+    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+        """The batches of the journal in memory; others get their turns between them."""
+        for batch in self.journal.after(after):
+            yield batch
+            await asyncio.sleep(0)
+
+    async def continues(self, epoch: int, seq: int) -> bool:
+        """Whether it is of this process, and kept."""
+        return epoch == self._epoch and self.journal.trimmed <= seq <= self._seq
 
     async def snapshot(self) -> Snapshot:
         """The books between two batches."""

@@ -1,7 +1,8 @@
 """What may be asked of the engine. Each command is answered by events, in the order asked.
 
 Prices are whole ticks, quantities whole lots. A command is known by the session and generation that
-it came through.
+it came through: one of an older generation than the session has is not taken, and not answered
+either, for its connection was told so. Generation 0 is that of sessions that nobody can resume.
 """
 
 from msgspec import Struct
@@ -47,9 +48,23 @@ class AmendOrder(OrderCommand, frozen=True, gc=False):
 
 
 class CancelAll(Command, frozen=True, gc=False):
-    """Cancel every open order of the participant; in `symbol` only, unless it is None."""
+    """Cancel every open order of the participant; in `symbol` only, unless it is None.
+
+    An operator may name `whose`, another participant.
+    """
 
     symbol: str | None = None
+    whose: str | None = None
+
+
+class CancelAnonymous(Command, frozen=True, gc=False):
+    """Cancel orders of anonymous participants who connected before `before`.
+
+    That is a time in seconds since the epoch. As many are cancelled as fit in a batch: whoever asks
+    goes on asking until nothing was left.
+    """
+
+    before: int
 
 
 class ListOrders(Command, frozen=True, gc=False):
@@ -74,7 +89,47 @@ class Refuse(Command, frozen=True, gc=False):
     symbol: str | None = None
 
 
+class OpenSession(Command, frozen=True, gc=False):
+    """Log in as `name`, through an anonymous connection which is the `session` that asks.
+
+    `token` is the SHA-256 of what the client gave, in hexadecimal, empty if it gave none. One who
+    resumes names the session that it had (`resumes`), or the last number that it saw (`last_seq`)
+    and of which epoch that is, or all of them. `cancel_orders` cancels what the participant has
+    open once the last of its connections that asked for that is gone.
+
+    An anonymous participant that asks for that opens a session too, under its own name.
+    """
+
+    name: str
+    token: str = ""
+    resumes: str | None = None
+    last_seq: int | None = None
+    epoch: int | None = None
+    cancel_orders: bool = False
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the client wants to know what it missed."""
+        return self.resumes is not None or self.last_seq is not None
+
+
 class CloseSession(Command, frozen=True, gc=False):
-    """The session has said its last word; `cancel_orders` cancels what its participant has open."""
+    """The session has said its last word.
+
+    `cancel_orders` cancels what its participant has open, if that is an anonymous one; who logged
+    in has said so then.
+    """
 
     cancel_orders: bool = False
+
+
+class Heartbeat(Command, frozen=True, gc=False):
+    """Answer in turn, to show that all before it was answered."""
+
+
+class Sweep(Command, frozen=True, gc=False):
+    """Do what has come due: end the sessions of dead nodes and of participants that were disabled,
+    and cancel the orders of those who asked for it and did not come back in time.
+
+    The engine asks itself for it.
+    """

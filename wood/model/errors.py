@@ -45,6 +45,16 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable", True
     # The client's `seq` has a gap or a repeat.
     SEQUENCE = "sequence", False
+    # Log in first; or the participant and its token do not fit.
+    UNAUTHORIZED = "unauthorized", False
+    # The operator has disabled this participant; its connections are closed.
+    DISABLED = "disabled", False
+    # Only an operator may do this.
+    FORBIDDEN = "forbidden", False
+    # The session was resumed through another connection; this one is closed.
+    SUPERSEDED = "superseded", False
+    # You asked for heartbeats and sent nothing for two intervals; the connection is closed.
+    SILENT = "silent", True
 
 
 class WoodError(Exception):

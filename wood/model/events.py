@@ -92,7 +92,9 @@ class CommandRefused(Event, frozen=True, gc=False):
 
 
 class AllCanceled(Event, frozen=True, gc=False):
-    """The answer to `CancelAll`, after one `OrderCanceled` for each of `count` orders."""
+    """The answer to `CancelAll` or `CancelAnonymous`, after an `OrderCanceled` for each of `count`
+    orders.
+    """
 
     participant: str
     session: str
@@ -125,6 +127,58 @@ class InstrumentsListed(Event, frozen=True, gc=False):
     participant: str
     session: str
     states: dict[str, str]
+
+
+class SessionOpened(Event, frozen=True, gc=False):
+    """`participant` logged in, in answer to the anonymous session `asker`.
+
+    `seq` is the line between what was taken of the commands under way and what never will be, and
+    the `generation` of the session from now on. `last_seq` is what the client had seen;
+    `recovered` tells whether all since then is known to stand in the journal, None if nobody asked.
+    If it does not, `orders` are those open now; None too where the answer to them got lost.
+    """
+
+    seq: int
+    participant: str
+    session: str
+    asker: str
+    operator: bool
+    last_seq: int | None
+    recovered: bool | None
+    orders: list[OpenOrder] | None
+
+    @property
+    def generation(self) -> int:
+        """That of the session from now on."""
+        return self.seq
+
+
+class LoginRefused(Event, frozen=True, gc=False):
+    """An `OpenSession` was refused; `session` is the anonymous one that asked."""
+
+    participant: str
+    session: str
+    code: ErrorCode
+    text: str
+
+
+class ParticipantDisabled(Event, frozen=True, gc=False):
+    """A participant may trade no more: all its sessions have ended, its orders are cancelled."""
+
+    participant: str
+
+
+class HeartbeatAnswered(Event, frozen=True, gc=False):
+    """The answer to `Heartbeat`."""
+
+    participant: str
+    session: str
+
+
+class Swept(Event, frozen=True, gc=False):
+    """The answer to `Sweep`; `more` has come due than fits in a batch."""
+
+    more: bool
 
 
 class SessionClosed(Event, frozen=True, gc=False):

@@ -21,7 +21,9 @@ from wood.wire.messages import (
     CancelAll,
     CancelOrder,
     CreateOrder,
+    Heartbeat,
     Instruments,
+    Login,
     MarketOrder,
     Message,
     Orders,
@@ -109,6 +111,29 @@ def _amend_order(fields: Fields) -> AmendOrder:
     )
 
 
+def _cancel_all(fields: Fields) -> CancelAll:
+    return CancelAll(
+        symbol=_symbol(fields),
+        participant=_text(fields, "participant"),
+        anonymous_older_than=_count(fields, "anonymousOlderThan"),
+    )
+
+
+def _login(fields: Fields) -> Login:
+    participant = _text(fields, "participant")
+    if participant is None:
+        raise _invalid("participant is missing")
+    return Login(
+        participant=participant,
+        token=_text(fields, "token"),
+        session=_text(fields, "session"),
+        last_seq=_count(fields, "lastSeq"),
+        epoch=_count(fields, "epoch"),
+        heartbeat=_seconds(fields, "heartbeat"),
+        cancel_on_disconnect=_flag(fields, "cancelOnDisconnect"),
+    )
+
+
 def _subscribe(fields: Fields) -> Subscribe:
     symbols = fields.get("symbols")
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
@@ -116,7 +141,13 @@ def _subscribe(fields: Fields) -> Subscribe:
     encoding = fields.get("encoding", "json")
     if not isinstance(encoding, str):
         raise _invalid("encoding must be a string")
-    return Subscribe(symbols=symbols, encoding=encoding)
+    return Subscribe(
+        symbols=symbols,
+        encoding=encoding,
+        depth=_count(fields, "depth"),
+        last_seq=_count(fields, "lastSeq"),
+        epoch=_count(fields, "epoch"),
+    )
 
 
 PRIVATE: dict[str, Callable[[Fields], Message]] = {
@@ -124,9 +155,11 @@ PRIVATE: dict[str, Callable[[Fields], Message]] = {
     "marketOrder": _market_order,
     "cancelOrder": _cancel_order,
     "amendOrder": _amend_order,
-    "cancelAll": lambda fields: CancelAll(symbol=_symbol(fields)),
+    "cancelAll": _cancel_all,
     "orders": lambda fields: Orders(symbol=_symbol(fields)),
     "instruments": lambda fields: Instruments(),
+    "login": _login,
+    "heartbeat": lambda fields: Heartbeat(),
 }
 
 PUBLIC: dict[str, Callable[[Fields], Message]] = {"subscribe": _subscribe}
@@ -154,17 +187,32 @@ def _any_order_id(fields: Fields) -> int:
 
 
 def _seq(fields: Fields) -> int | None:
-    seq = fields.get("seq")
-    if seq is not None and (isinstance(seq, bool) or not isinstance(seq, int)):
-        raise _invalid("seq must be an integer")
-    return seq
+    return _count(fields, "seq")
 
 
 def _symbol(fields: Fields) -> str | None:
-    symbol = fields.get("symbol")
-    if symbol is not None and not isinstance(symbol, str):
-        raise _invalid("symbol must be a string")
-    return symbol
+    return _text(fields, "symbol")
+
+
+def _text(fields: Fields, name: str) -> str | None:
+    text = fields.get(name)
+    if text is not None and not isinstance(text, str):
+        raise _invalid(f"{name} must be a string")
+    return text
+
+
+def _count(fields: Fields, name: str) -> int | None:
+    count = fields.get(name)
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+        raise _invalid(f"{name} must be an integer")
+    return count
+
+
+def _seconds(fields: Fields, name: str) -> float | None:
+    seconds = fields.get(name)
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
+        raise _invalid(f"{name} must be a number of seconds")
+    return seconds
 
 
 def _flag(fields: Fields, name: str) -> bool:

@@ -66,9 +66,14 @@ class AmendOrder(Message):
 
 
 class CancelAll(Message):
-    """Cancel every open order."""
+    """Cancel every open order; an operator may name another `participant`.
+
+    Or those of anonymous participants who connected more than so many seconds ago.
+    """
 
     symbol: str | None = None
+    participant: str | None = None
+    anonymous_older_than: int | None = None
 
 
 class Orders(Message):
@@ -81,11 +86,34 @@ class Instruments(Message):
     """List what is traded."""
 
 
+class Login(Message):
+    """Take a name that outlives the connection, and resume what another connection began."""
+
+    participant: str
+    token: str | None = None
+    session: str | None = None
+    last_seq: int | None = None
+    epoch: int | None = None
+    heartbeat: float | None = None
+    cancel_on_disconnect: bool = False
+
+
+class Heartbeat(Message):
+    """Show that one lives, and ask the same of the server."""
+
+
 class Subscribe(Message):
-    """Public port: follow chosen instruments, in an encoding."""
+    """Public port: follow chosen instruments, in an encoding.
+
+    `depth` is how many of the best prices of each side are wanted, None for all. `last_seq`, and of
+    which `epoch` that is, asks for the trades since then.
+    """
 
     symbols: list[str]
     encoding: str = "json"
+    depth: int | None = None
+    last_seq: int | None = None
+    epoch: int | None = None
 
 
 class Unreadable(Struct, gc=False):
@@ -101,5 +129,15 @@ class Unreadable(Struct, gc=False):
     fatal: bool = False
 
 
-Private = CreateOrder | MarketOrder | CancelOrder | AmendOrder | CancelAll | Orders | Instruments
+Private = (
+    CreateOrder
+    | MarketOrder
+    | CancelOrder
+    | AmendOrder
+    | CancelAll
+    | Orders
+    | Instruments
+    | Login
+    | Heartbeat
+)
 """What may be said on the private port."""

@@ -75,7 +75,7 @@ class Partition:
                     raise JournalTrimmed("the journal was cut while it was read: begin again")
                 last = entry.batch
                 yield journal.batch(entry)
-            position = f"{entries[-1].last}-{entries[-1].batch}"
+            position = entries[-1].position
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -3,11 +3,20 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
-from wood.exchange.cluster.client import FAILURES, Client, Fault, check_server, connect, fault
+from wood.exchange.cluster.client import (
+    FAILURES,
+    BackOff,
+    Client,
+    Fault,
+    check_server,
+    connect,
+    fault,
+)
 from wood.exchange.cluster.follower import Follower
 from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
@@ -15,7 +24,7 @@ from wood.exchange.cluster.membership import LEASE, Membership, State
 from wood.exchange.cluster.writer import MAX_QUEUE, Decided, DecidedBefore, Writer
 from wood.exchange.exchange import Exchange
 from wood.model.commands import Command, Refuse
-from wood.model.errors import ConfigError, ErrorCode
+from wood.model.errors import ConfigError, ErrorCode, JournalTrimmed
 from wood.model.events import Batch, CommandRefused, Event, Snapshot
 from wood.model.instruments import Instruments
 
@@ -29,6 +38,8 @@ LEAVING = 1.0
 
 CANCELING = 0.1
 """Seconds after which a task that was cancelled and goes on is cancelled again."""
+
+T = TypeVar("T")
 
 Connect = Callable[[bool], Client]
 """Makes a client, of a single connection if asked."""
@@ -112,9 +123,24 @@ class ClusterExchange(Exchange):
         """Whether so many commands wait that the node must stop reading."""
         return self._writer.full
 
-    async def events(self, after: int) -> list[Batch]:
-        """The batches of the journal in Redis. Raises what the client raises."""
-        return await self._journal.events(after)
+    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+        """The batches of the journal in Redis."""
+        position = f"{after + 1}-0"
+        expected = after + 1
+        while page := await _until_it_works(partial(self._journal.since, position)):
+            for entry in page:
+                # The first may begin before that, since a batch is never divided.
+                if entry.first > expected:
+                    raise JournalTrimmed(f"the journal begins with number {entry.first}")
+                expected = entry.last + 1
+                if concerning is None or entry.concerns(concerning):
+                    yield self._journal.batch(entry)
+            position = f"({page[-1].position}"
+            await asyncio.sleep(0)
+
+    async def continues(self, epoch: int, seq: int) -> bool:
+        """Whether that epoch went on after that number, and the journal reaches back to it."""
+        return await _until_it_works(partial(self._journal.continues, epoch, seq))
 
     async def snapshot(self) -> Snapshot:
         """The books in Redis. Raises what the client raises."""
@@ -283,6 +309,18 @@ class ClusterExchange(Exchange):
             self._writer.idle.set()
             self._progress.set()
             self._fail(error)
+
+
+async def _until_it_works(ask: Callable[[], Awaitable[T]]) -> T:
+    """What Redis answers, as soon as it does. Raises what the client does if the data is broken."""
+    back_off = BackOff()
+    while True:
+        try:
+            return await ask()
+        except FAILURES as error:
+            if fault(error) is Fault.BROKEN:
+                raise
+            await back_off.wait()
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

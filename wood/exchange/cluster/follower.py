@@ -209,15 +209,15 @@ class Follower:
             return "the book was cleared"
         if state.epoch not in sequence.trusted:
             epochs = await self._journal.epochs()
-            places = [place for place, (epoch, _) in enumerate(epochs) if epoch == sequence.epoch]
+            places = [p for p, (epoch, _, _) in enumerate(epochs) if epoch == sequence.epoch]
             if not places:
                 return "Redis has forgotten the epoch of this node"
             rest = epochs[places[-1] :]
-            ends = [start for _, start in rest[1:]]
+            ends = [start for _, _, start in rest[1:]]
             # Here and not before: entries of the old epoch may have come meanwhile.
             if ends and sequence.batch > ends[0]:
                 return f"Redis lost the last {sequence.batch - ends[0]} batches"
-            sequence.trust(dict(zip((epoch for epoch, _ in rest), [*ends, None], strict=True)))
+            sequence.trust(dict(zip((epoch for epoch, _, _ in rest), [*ends, None], strict=True)))
         elif state.batch < before:
             return f"Redis lost the last {before - state.batch} batches"
         return None

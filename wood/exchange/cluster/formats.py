@@ -90,6 +90,16 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
     commands: Raw
     rows: Raw
 
+    @property
+    def position(self) -> str:
+        """Its id in the stream."""
+        return f"{self.last}-{self.batch}"
+
+    def concerns(self, participant: str) -> bool:
+        """False only if nothing in it is about that participant: its bytes do not hold the name."""
+        name = participant.encode()
+        return name in bytes(self.commands) or name in bytes(self.rows)
+
 
 decode_entry = Decoder(Entry).decode
 

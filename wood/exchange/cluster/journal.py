@@ -9,7 +9,6 @@ from wood.exchange.cluster.client import Client
 from wood.exchange.cluster.formats import Entry, decode_entry, decode_events
 from wood.exchange.cluster.keys import PARTITION, Keys
 from wood.exchange.cluster.membership import State
-from wood.model.errors import JournalTrimmed
 from wood.model.events import Batch, BookSnapshot, LevelChanged, Levels, Snapshot
 from wood.model.instruments import Instruments
 from wood.model.orders import BUY
@@ -53,31 +52,27 @@ class StoredJournal:
 
     async def after(self, position: str, count: int = PAGE) -> list[Entry]:
         """Up to `count` entries after the one with the id `position`."""
-        return await self._range(f"({position}", count)
+        return await self.since(f"({position}", count)
 
-    async def events(self, after: int) -> list[Batch]:
-        """All batches with numbers greater than `after`. Raises `JournalTrimmed`."""
-        batches: list[Batch] = []
-        start = f"{after + 1}-0"
-        while True:
-            page = await self._range(start, PAGE)
-            batches += map(self.batch, page)
-            if len(page) < PAGE:
-                break
-            start = f"({page[-1].last}-{page[-1].batch}"
-        oldest = await self._range("-", 1)
-        if oldest and oldest[0].first > after + 1:
-            raise JournalTrimmed(f"the journal begins with number {oldest[0].first}")
-        return batches
+    async def since(self, start: str, count: int = PAGE) -> list[Entry]:
+        """Up to `count` entries from the id `start` on, itself included unless it begins with (."""
+        rows = await self._client.xrange(self._keys.journal, start, "+", count)
+        return [decode_entry(fields[b"b"]) for _, fields in rows]
 
-    async def epochs(self) -> list[tuple[int, int]]:
-        """(epoch, batches before it) of all epochs that are remembered, oldest first."""
+    async def continues(self, epoch: int, seq: int) -> bool:
+        """Whether event `seq` of `epoch` is in the present history, and all since then in here."""
+        epochs = await self.epochs()
+        place = [place for place, (each, _, _) in enumerate(epochs) if each == epoch]
+        if not place or any(start < seq for _, start, _ in epochs[place[-1] + 1 :]):
+            return False
+        now = int(await self._client.hget(self._keys.meta, "seq") or 0)
+        oldest = await self.since("-", 1)
+        return seq <= now and (oldest[0].first <= seq + 1 if oldest else seq == now)
+
+    async def epochs(self) -> list[tuple[int, int, int]]:
+        """(epoch, last number and batches before it) of all that are remembered, oldest first."""
         rows = await self._client.lrange(self._keys.epochs, 0, -1)
-        found = []
-        for row in rows:
-            epoch, _, batch = _values(row)
-            found.append((epoch, batch))
-        return found
+        return [(epoch, seq, batch) for epoch, seq, batch in map(_values, rows)]
 
     async def snapshot(self, state: State) -> Stored | None:
         """The books as they stand now; `state` is how far the journal was just before.
@@ -110,10 +105,6 @@ class StoredJournal:
             found.update((int(key), int(total)) for key, total in page.items())
             if cursor == 0:
                 return found
-
-    async def _range(self, start: str, count: int) -> list[Entry]:
-        rows = await self._client.xrange(self._keys.journal, start, "+", count)
-        return [decode_entry(fields[b"b"]) for _, fields in rows]
 
 
 def _values(data: bytes) -> list[Any]:

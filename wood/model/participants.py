@@ -1,0 +1,38 @@
+"""Who may trade: a participant's name, and the token that proves it."""
+
+import re
+import secrets
+from hashlib import sha256
+
+from msgspec import Struct
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}", re.ASCII)
+
+NAME_RULE = "1 to 32 of the characters A-Z a-z 0-9 _ . -"
+
+
+def is_name(text: str) -> bool:
+    """Whether a participant can be called so. Anonymous ones are not: their names have a tilde."""
+    return _NAME.fullmatch(text) is not None
+
+
+class Participant(Struct, frozen=True):
+    """One who has a token. `digest` is that token's SHA-256 in hexadecimal; it is not kept itself.
+
+    `added` is in seconds since the epoch. An `operator` may act on orders of others.
+    """
+
+    digest: str
+    added: int
+    operator: bool = False
+    disabled: bool = False
+
+
+def new_token() -> str:
+    """256 random bits, as 43 characters that need no quoting anywhere."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(token: str) -> str:
+    """What is kept of a token. A plain hash will do: nobody can guess 256 random bits."""
+    return sha256(token.encode()).hexdigest()
