@@ -64,18 +64,18 @@ class BookTable:
         self._ids[who] += 1
         number = self._ids[who] if order_id is None else order_id
         return self.execute(
-            NewOrder(who, who, 1, "WOOD", number, side, price, quantity, time_in_force, post_only)
+            NewOrder(who, who, 0, "WOOD", number, side, price, quantity, time_in_force, post_only)
         )
 
     def cancel(self, who: str, order_id: int) -> list[str]:
         """Cancel one order."""
-        return self.execute(CancelOrder(who, who, 1, "WOOD", order_id))
+        return self.execute(CancelOrder(who, who, 0, "WOOD", order_id))
 
     def amend(
         self, who: str, order_id: int, price: int | None = None, quantity: int | None = None
     ) -> list[str]:
         """Amend one order."""
-        return self.execute(AmendOrder(who, who, 1, "WOOD", order_id, price, quantity))
+        return self.execute(AmendOrder(who, who, 0, "WOOD", order_id, price, quantity))
 
     def table(self) -> list[str]:
         """The book as rows, best ask's level above the best bid's, without padding."""

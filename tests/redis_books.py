@@ -53,7 +53,7 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
         assert stored == totals, "the levels are the sums of the orders"
         books[symbol] = Queues(_queue(client, bids, orders, -1), _queue(client, asks, orders, 1))
         assert len(books[symbol].bids) + len(books[symbol].asks) == len(orders)
-    open_key, owned_key = keys.fixed[5:]
+    open_key, owned_key = keys.fixed[5:7]
     assert {name.decode(): int(n) for name, n in client.hgetall(open_key).items()} == count
     assert {(m.decode(), s) for m, s in _scores(client, owned_key)} == {(m, 0) for m in owned}
     assert int(meta["resting"]) == count.total()

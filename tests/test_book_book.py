@@ -297,4 +297,4 @@ def test_snapshot() -> None:
 
 def test_another_kind_of_command_fails_loudly() -> None:
     with pytest.raises(TypeError, match="CancelAll"):
-        BookTable().book.execute(CancelAll("A", "A", 1), 0, [])  # type: ignore[arg-type]
+        BookTable().book.execute(CancelAll("A", "A", 0), 0, [])  # type: ignore[arg-type]

@@ -62,14 +62,14 @@ class Market(RuleBasedStateMachine):
         post_only: bool,
     ) -> None:
         command = NewOrder(
-            who, who, 1, "WOOD", order_id, side, price, quantity, time_in_force, post_only
+            who, who, 0, "WOOD", order_id, side, price, quantity, time_in_force, post_only
         )
         self.execute(command, side, price)
 
     @rule(who=PARTICIPANTS, order_id=IDS)
     def cancel_order(self, who: str, order_id: int) -> None:
         known = (who, order_id) in self.left
-        events = self.execute(CancelOrder(who, who, 1, "WOOD", order_id))
+        events = self.execute(CancelOrder(who, who, 0, "WOOD", order_id))
         assert known is isinstance(events[0], OrderCanceled)
 
     @rule(
@@ -82,7 +82,7 @@ class Market(RuleBasedStateMachine):
         order = self.book.orders.get(who, {}).get(order_id)
         side = order.level.side.side if order else BUY
         events = self.execute(
-            AmendOrder(who, who, 1, "WOOD", order_id, price, quantity), side, price
+            AmendOrder(who, who, 0, "WOOD", order_id, price, quantity), side, price
         )
         assert (order is not None) is isinstance(events[0], OrderAmended)
 

@@ -40,7 +40,7 @@ PARTICIPANTS = ("A", "B", "C", "D", "E")
 MAX_OPEN, MAX_RESTING = 8, 25  # so that both limits are met
 
 WHO = st.sampled_from(PARTICIPANTS)
-SESSION = (WHO, st.sampled_from(["s", "t"]), st.just(1))
+SESSION = (WHO, st.sampled_from(["s", "t"]), st.just(0))
 SYMBOL = st.sampled_from(["WOOD", "WOOD", "WOOD", "PEAR"])
 EITHER = st.none() | SYMBOL
 PRICE = st.integers(97, 104) | st.sampled_from([100, 101, 1, MAX_TICKS])
@@ -125,7 +125,7 @@ class Twins:
 
     async def run(self, commands: list[Command]) -> list[Event]:
         """Returns what both answered."""
-        lists = [ListOrders(who, "s", 1) for who in PARTICIPANTS]
+        lists = [ListOrders(who, "s", 0) for who in PARTICIPANTS]
         before, before_in_memory = len(self.said.batches), len(self.said_in_memory.batches)
         for exchange in (self.memory, self.cluster):
             for each in (commands, lists):
@@ -174,22 +174,22 @@ def busy(random: Random, memory: MemoryExchange) -> list[Command]:
             lasts = random.choice([GTC, GTC, GTC, GTC, IOC, FOK])
             market = lasts is not GTC and random.random() < 0.5
             order = NewOrder(
-                *(who, "s", 1, symbol, order_id, side, None if market else price, quantity),
+                *(who, "s", 0, symbol, order_id, side, None if market else price, quantity),
                 *(lasts, random.random() < 0.1),
             )
         else:
             order_id = random.choice(list(memory.books[symbol].orders.get(who, [order_id])))
             if kind < 0.9:
                 changes = random.choice([(price, None), (None, quantity), (price, quantity)])
-                order = AmendOrder(who, "s", 1, symbol, order_id, *changes)
+                order = AmendOrder(who, "s", 0, symbol, order_id, *changes)
             else:
-                order = CancelOrder(who, "s", 1, symbol, order_id)
+                order = CancelOrder(who, "s", 0, symbol, order_id)
         commands.append(order)
         if random.random() < 0.05:
             other = random.choice([CancelAll, ListOrders, ListOrders])
-            commands.append(other(who, "s", 1, random.choice([None, symbol])))
+            commands.append(other(who, "s", 0, random.choice([None, symbol])))
         if random.random() < 0.02:
-            commands.append(CloseSession(who, "s", 1, random.random() < 0.5))
+            commands.append(CloseSession(who, "s", 0, random.random() < 0.5))
     return commands
 
 
@@ -281,7 +281,7 @@ def test_more_than_one_call_of_redis_can_take(real_server: Server) -> None:
             def at_once(
                 side: Side, price: int | None, quantity: int, lasts: TimeInForce
             ) -> Command:
-                return NewOrder("E", "s", 1, "WOOD", 2**64 - 1, side, price, quantity, lasts)
+                return NewOrder("E", "s", 0, "WOOD", 2**64 - 1, side, price, quantity, lasts)
 
             async def trades(command: Command) -> list[Trade]:
                 return [e for e in await twins.run([command]) if isinstance(e, Trade)]

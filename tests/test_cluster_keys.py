@@ -36,6 +36,7 @@ def test_no_name_stands_for_two_things() -> None:
 def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
     keys = Keys("p")
     kinds = ["meta", "writers", "epochs", "journal", "marks", "open", "owned"]
+    kinds += ["participants", "sessions", "present", "placed", "leaving"]
     assert keys.fixed == ["p:{main}:" + kind for kind in kinds]
     assert [keys.meta, keys.writers, keys.epochs, keys.journal] == keys.fixed[:4]
     assert keys.of(["A", "B"]) == [

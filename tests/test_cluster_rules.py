@@ -19,6 +19,8 @@ def test_the_text() -> None:
         "max_resting_orders": 1000,
         "journal": 5000,
         "lease": 5.0,
+        "auth": "open",
+        "grace": 3.0,
     }
 
 

@@ -26,6 +26,7 @@ from wood.model.events import LevelChanged, Trade
 from wood.model.orders import BUY, SELL
 
 LIMITS = (100, 1000, 200)
+NO_TOKENS = encode_batch([], []).tokens
 
 
 class Raw:
@@ -80,6 +81,7 @@ class Raw:
             number,
             data,
             self.keys.channels(),
+            NO_TOKENS,
         )
 
     def node(self) -> ClusterExchange:
@@ -343,7 +345,7 @@ def test_ids_and_symbols_are_never_understood(start_redis: Callable[..., RedisSe
         odd = [name for name in HOSTILE if " " not in name]
         rows = [[1, 1, n + 1, name, True, 5, 6, 0, False] for n, name in enumerate(odd)]
         rows += [[1, 2, n + 1, name, False, 5, 7, 0, False] for n, name in enumerate(odd)]
-        batch = msgpack.packb([[["A", "a", 1], ["B", "b", 1]], odd, rows])
+        batch = msgpack.packb([[["A", "a", 0], ["B", "b", 0]], odd, rows])
         word, taken, data, _ = await raw.send(1, batch, tuple(odd))
         assert (word, taken) == (b"ok", len(rows))
         for name in odd:
@@ -354,7 +356,7 @@ def test_ids_and_symbols_are_never_understood(start_redis: Callable[..., RedisSe
             assert raw.sync.zcard(bids) == 0
         makers = msgpack.unpackb(bytes(decode_entry(data).rows))
         assert {f"A {name}" for name in odd} <= {row for row in makers if isinstance(row, str)}
-        batch = msgpack.packb([[["B", "b", 1]], odd, [[4, 1, None]]])
+        batch = msgpack.packb([[["B", "b", 0]], odd, [[4, 1, None]]])
         assert (await raw.send(2, batch, tuple(odd)))[0] == b"ok"
         assert raw.sync.hget(raw.keys.meta, "resting") == b"0"
         assert raw.sync.get("kept") == b"1"
@@ -367,9 +369,9 @@ def test_a_kind_that_no_command_has_fails_before_anything_is_written(
 ) -> None:
     async def test(raw: Raw) -> None:
         before = raw.dump()
-        for kind in (0, 9, "1", None):
+        for kind in (0, 13, "1", None):
             rows = [[1, 1, 1, "1", True, 5, 6, 0, False], [kind, 1, 1, "1"]]
-            batch = msgpack.packb([[["A", "a", 1]], ["WOOD"], rows])
+            batch = msgpack.packb([[["A", "a", 0]], ["WOOD"], rows])
             with pytest.raises(redis.ResponseError, match="unknown kind of command"):
                 await raw.send(1, batch, ("WOOD",))
         for data in (b"", b"\xc1", b"\x93\x90", msgpack.packb([[], ["WOOD"], [[1, 1, 1]]])):

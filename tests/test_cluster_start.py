@@ -201,7 +201,7 @@ class TestClear:
             node = ClusterExchange(INSTRUMENTS, redis_url, prefix)
             node.attach(Recorder())
             await node.start()
-            node.submit([NewOrder("~p", "~p", 1, "WOOD", number, BUY, 100, 1)])
+            node.submit([NewOrder("~p", "~p", 0, "WOOD", number, BUY, 100, 1)])
             await node.drain()
             return node
 

@@ -13,9 +13,9 @@ def test_orders_levels_commands_and_events_are_not_tracked() -> None:
     async def test() -> None:
         exchange = MemoryExchange(INSTRUMENTS)
         commands: list[Command] = [
-            NewOrder("A", "A", 1, "WOOD", n, BUY, 100 + n % 5, 2) for n in range(20)
+            NewOrder("A", "A", 0, "WOOD", n, BUY, 100 + n % 5, 2) for n in range(20)
         ]
-        commands.append(NewOrder("B", "B", 1, "WOOD", 1, SELL, 100, 7))
+        commands.append(NewOrder("B", "B", 0, "WOOD", 1, SELL, 100, 7))
         events = await run(exchange, commands)
         book = exchange.books["WOOD"]
         orders = list(book.orders["A"].values())
@@ -36,9 +36,9 @@ def test_an_order_that_is_gone_is_freed_without_the_collector() -> None:
         exchange = MemoryExchange(INSTRUMENTS)
         book = exchange.books["WOOD"]
         for n in range(100):
-            book.execute(NewOrder("A", "A", 1, "WOOD", n, BUY, 100, 2), 0, [])
+            book.execute(NewOrder("A", "A", 0, "WOOD", n, BUY, 100, 2), 0, [])
         freed = [book.orders["A"][n] for n in (0, 50, 99)]
-        book.execute(NewOrder("B", "B", 1, "WOOD", 1, SELL, 100, 200), 0, [])
+        book.execute(NewOrder("B", "B", 0, "WOOD", 1, SELL, 100, 200), 0, [])
         assert all(order.next is None and order.previous is None for order in freed)
         assert len(gc.get_objects()) - before < 500
     finally:

@@ -39,11 +39,11 @@ from wood.model.orders import BUY, GTC, SELL
 def new(
     who: str, order_id: int, side: object, price: int, quantity: int, symbol: str = "WOOD"
 ) -> NewOrder:
-    return NewOrder(who, f"{who}-session", 1, symbol, order_id, side, price, quantity)  # type: ignore[arg-type]
+    return NewOrder(who, f"{who}-session", 0, symbol, order_id, side, price, quantity)  # type: ignore[arg-type]
 
 
 def asking(kind: type[Command], who: str, *more: object) -> Command:
-    return kind(who, f"{who}-session", 1, *more)
+    return kind(who, f"{who}-session", 0, *more)
 
 
 class ExchangeTests(ABC):

@@ -11,7 +11,7 @@ from wood.model.orders import BUY, FOK, SELL
 
 
 def refuse(text: str) -> Command:
-    return Refuse("A", "A", 1, ErrorCode.INVALID, text)
+    return Refuse("A", "A", 0, ErrorCode.INVALID, text)
 
 
 async def started(exchange: MemoryExchange) -> Recorder:
@@ -53,12 +53,12 @@ def test_long_answers_end_a_batch() -> None:
         exchange = MemoryExchange(INSTRUMENTS, max_open_orders=memory.MAX_EVENTS)
         recorder = await started(exchange)
         exchange.submit(
-            [NewOrder("A", "A", 1, "WOOD", n, BUY, 5, 1) for n in range(memory.MAX_EVENTS)]
+            [NewOrder("A", "A", 0, "WOOD", n, BUY, 5, 1) for n in range(memory.MAX_EVENTS)]
         )
         await exchange.drain()
         recorder.batches.clear()
         recorder.snapshots.append(await exchange.snapshot())
-        exchange.submit([ListOrders("A", "A", 1)] * 3)
+        exchange.submit([ListOrders("A", "A", 0)] * 3)
         await exchange.drain()
         assert [len(batch.events) for batch in recorder.batches] == [1, 1, 1]
 
@@ -69,8 +69,8 @@ def test_many_events_end_a_batch() -> None:
     async def test() -> None:
         exchange = MemoryExchange(INSTRUMENTS)
         recorder = await started(exchange)
-        makers = [NewOrder("A", "A", 1, "WOOD", n, BUY, 5, 1) for n in range(9000)]
-        exchange.submit([*makers, NewOrder("B", "B", 1, "WOOD", 1, SELL, 5, 9000), refuse("")])
+        makers = [NewOrder("A", "A", 0, "WOOD", n, BUY, 5, 1) for n in range(9000)]
+        exchange.submit([*makers, NewOrder("B", "B", 0, "WOOD", 1, SELL, 5, 9000), refuse("")])
         await exchange.drain()
         longest = recorder.batches[-2]
         assert len(longest.events) >= 9000
@@ -118,7 +118,7 @@ def test_answers_to_queries_are_told_but_not_kept() -> None:
     async def test() -> None:
         exchange = MemoryExchange(INSTRUMENTS)
         recorder = await started(exchange)
-        exchange.submit([refuse("1"), ListOrders("A", "A", 1), refuse("2")])
+        exchange.submit([refuse("1"), ListOrders("A", "A", 0), refuse("2")])
         await exchange.drain()
         exchange.submit([refuse("3")])
         await exchange.drain()
@@ -132,8 +132,8 @@ def test_orders_looked_at_in_vain_end_a_batch() -> None:
     async def test() -> None:
         exchange = MemoryExchange(INSTRUMENTS)
         recorder = await started(exchange)
-        makers = [NewOrder("A", "A", 1, "WOOD", n, BUY, 5, 1) for n in range(5000)]
-        kill = NewOrder("B", "B", 1, "WOOD", 1, SELL, 5, 9000, FOK)
+        makers = [NewOrder("A", "A", 0, "WOOD", n, BUY, 5, 1) for n in range(5000)]
+        kill = NewOrder("B", "B", 0, "WOOD", 1, SELL, 5, 9000, FOK)
         exchange.submit(makers)
         await exchange.drain()
         exchange.submit([kill] * 3)
@@ -149,7 +149,7 @@ def test_an_engine_or_a_reader_that_breaks_decides_nothing_more() -> None:
         recorder = await started(exchange)
         failures: list[Exception] = []
         exchange.when_failed(failures.append)
-        exchange.submit([NewOrder("A", "A", 1, "NO SUCH SYMBOL", 1, BUY, 5, 1), refuse("1")])
+        exchange.submit([NewOrder("A", "A", 0, "NO SUCH SYMBOL", 1, BUY, 5, 1), refuse("1")])
         await exchange.drain()
         exchange.submit([refuse("2")])
         for _ in range(10):

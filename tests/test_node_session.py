@@ -32,7 +32,7 @@ def session(**options: Any) -> Session:
 
 def one(line: str) -> Command:
     [command] = session().receive(line.encode() + b"\n")
-    assert (command.participant, command.session, command.generation) == (NAME, NAME, 1)
+    assert (command.participant, command.session, command.generation) == (NAME, NAME, 0)
     return command
 
 
@@ -43,31 +43,31 @@ def refused(line: str) -> tuple[str, str, int | None, str | None]:
 
 
 def test_new_orders() -> None:
-    assert one(CREATE + "}") == NewOrder(NAME, NAME, 1, "WOOD", 7, BUY, 14525, 3, GTC, False)
+    assert one(CREATE + "}") == NewOrder(NAME, NAME, 0, "WOOD", 7, BUY, 14525, 3, GTC, False)
     assert one(
         CREATE.replace("145.25", '"12.5"') + ',"quantity":30,"symbol":"PEAR","timeInForce":"FOK"}'
-    ) == NewOrder(NAME, NAME, 1, "PEAR", 7, BUY, 25, 3, FOK, False)
+    ) == NewOrder(NAME, NAME, 0, "PEAR", 7, BUY, 25, 3, FOK, False)
     assert one(CREATE + ',"postOnly":true}') == NewOrder(
-        NAME, NAME, 1, "WOOD", 7, BUY, 14525, 3, GTC, True
+        NAME, NAME, 0, "WOOD", 7, BUY, 14525, 3, GTC, True
     )
     assert one(
         '{"message":"marketOrder","orderId":0,"side":"SELL","quantity":3,"timeInForce":"FOK"}'
-    ) == NewOrder(NAME, NAME, 1, "WOOD", 0, SELL, None, 3, IOC, False)
+    ) == NewOrder(NAME, NAME, 0, "WOOD", 0, SELL, None, 3, IOC, False)
 
 
 def test_other_commands() -> None:
     assert one('{"message":"cancelOrder","orderId":"18446744073709551615"}') == CancelOrder(
-        NAME, NAME, 1, "WOOD", 2**64 - 1
+        NAME, NAME, 0, "WOOD", 2**64 - 1
     )
     assert one('{"message":"amendOrder","orderId":7,"price":2}') == AmendOrder(
-        NAME, NAME, 1, "WOOD", 7, 200, None
+        NAME, NAME, 0, "WOOD", 7, 200, None
     )
     assert one('{"message":"amendOrder","orderId":7,"quantity":2}') == AmendOrder(
-        NAME, NAME, 1, "WOOD", 7, None, 2
+        NAME, NAME, 0, "WOOD", 7, None, 2
     )
-    assert one('{"message":"cancelAll"}') == CancelAll(NAME, NAME, 1, None)
-    assert one('{"message":"orders","symbol":"PEAR"}') == ListOrders(NAME, NAME, 1, "PEAR")
-    assert one('{"message":"instruments"}') == ListInstruments(NAME, NAME, 1)
+    assert one('{"message":"cancelAll"}') == CancelAll(NAME, NAME, 0, None)
+    assert one('{"message":"orders","symbol":"PEAR"}') == ListOrders(NAME, NAME, 0, "PEAR")
+    assert one('{"message":"instruments"}') == ListInstruments(NAME, NAME, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ class TestQueries:
     def test_a_lost_connection_forgets_them(self) -> None:
         talk = session(cancel_on_close=True)
         talk.receive(self.LINES)
-        assert talk.close() == [CloseSession(NAME, NAME, 1, True)]
+        assert talk.close() == [CloseSession(NAME, NAME, 0, True)]
         assert talk.answered() == []
         assert talk.close() == []
 
@@ -182,14 +182,14 @@ class TestEnds:
         talk.receive(b'{"message":"orders"}')
         text, close = talk.end()
         assert isinstance(text, Refuse)
-        assert close == CloseSession(NAME, NAME, 1, False)
+        assert close == CloseSession(NAME, NAME, 0, False)
         assert talk.receive(b"x\n") == []
         assert talk.close() == []
 
     def test_of_the_server_says_nothing_of_half_a_line(self) -> None:
         talk = session()
         talk.receive(b'{"message":"ord')
-        assert talk.end(unfinished=False) == [CloseSession(NAME, NAME, 1, False)]
+        assert talk.end(unfinished=False) == [CloseSession(NAME, NAME, 0, False)]
 
     def test_a_line_too_long_closes(self) -> None:
         talk = session(line_limit=1024)

@@ -18,6 +18,8 @@ from wood.exchange.cluster.exchange import KEPT, ClusterExchange
 from wood.exchange.cluster.membership import LEASE
 from wood.exchange.exchange import Exchange
 from wood.exchange.memory import MemoryExchange
+from wood.exchange.participants import ParticipantFile
+from wood.exchange.sessions import GRACE, Auth
 from wood.node.settings import Settings
 from wood.tools.traders import run_traders
 
@@ -98,7 +100,33 @@ _OPTIONS = [
     _option(
         "--cancel-on-disconnect",
         is_flag=True,
-        help="-s: cancel the orders of a connection that is gone (not those of a node that died).",
+        help="-s: cancel the orders of a connection that is gone and had not logged in.",
+    ),
+    _option(
+        "--auth",
+        default=Auth.OPEN.value,
+        type=click.Choice([auth.value for auth in Auth]),
+        help="-s: who may trade: anybody (a name that has a token needs it), or only who logs in "
+        "with a token.",
+    ),
+    _option(
+        "--participants",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="-s without -m: the file of those who have tokens, see 'wood participant'; read again "
+        "when it changes.",
+    ),
+    _option(
+        "--login-timeout",
+        default=Settings.login_timeout,
+        type=FiniteRange(min=0.1, max=3600),
+        help="-s: seconds until a connection that has not logged in is closed, with --auth token.",
+    ),
+    _option(
+        "--reconnect-grace",
+        default=GRACE,
+        type=FiniteRange(min=0, max=86400),
+        help="-s: seconds in which a participant may come back before its orders are cancelled, if "
+        "it asked for that.",
     ),
     REDIS_OPTION,
     PREFIX_OPTION,
@@ -158,6 +186,10 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         raise click.UsageError("-m goes with -s: wood -s -m")
     elif not settings["member"] and (name := _for_members(context)):
         raise click.UsageError(f"--{name} needs -m: a single server keeps its book in memory")
+    elif settings["member"] and settings["participants"]:
+        raise click.UsageError("--participants is for a single server: a cluster has them in Redis")
+    elif settings["auth"] == Auth.TOKEN and not (settings["member"] or settings["participants"]):
+        raise click.UsageError("--auth token needs --participants FILE: it says who has a token")
     elif settings["serve"]:
         _serve(settings)
     elif settings["client"]:
@@ -187,19 +219,19 @@ def _for_members(context: click.Context) -> str | None:
 
 def _serve(settings: dict[str, Any]) -> None:
     names = Settings.__dataclass_fields__.keys() & settings.keys()
-    serve(
-        _exchange(settings),
-        Settings(**{name: settings[name] for name in names}),
-        settings["log_level"],
-    )
+    chosen = {name: settings[name] for name in names} | {"auth": Auth(settings["auth"])}
+    serve(_exchange(settings), Settings(**chosen), settings["log_level"])
 
 
 def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
     """What makes the engine, once there is an event loop. Raises `ConfigError`."""
     instruments = listed(settings["instrument"], settings["instruments"])
-    limits = {name: settings[name] for name in ("max_open_orders", "max_resting_orders")}
+    rules = {name: settings[name] for name in ("max_open_orders", "max_resting_orders")}
+    rules |= {"auth": Auth(settings["auth"]), "grace": settings["reconnect_grace"]}
     if not settings["member"]:
-        return partial(MemoryExchange, instruments, **limits)
+        path = settings["participants"]
+        file = None if path is None else ParticipantFile(path)
+        return partial(MemoryExchange, instruments, participants=file, **rules)
     return partial(
         ClusterExchange,
         instruments,
@@ -208,7 +240,7 @@ def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
         persist=settings["persist"],
         kept=settings["journal"],
         lease=settings["lease"],
-        **limits,
+        **rules,
     )
 
 

@@ -1,6 +1,7 @@
 """The engine of a single process: the books in memory, nothing outside."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,26 +11,42 @@ from msgspec.structs import replace
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS, Book, OpenOrders
 from wood.exchange.exchange import Exchange
 from wood.exchange.journal import KEPT, Journal
+from wood.exchange.participants import ParticipantFile
+from wood.exchange.sessions import GRACE, Auth, Sessions, epoch_of
 from wood.model.commands import (
+    SWEEP,
     CancelAll,
+    CancelAnonymous,
     CloseSession,
     Command,
+    Heartbeat,
     ListInstruments,
     ListOrders,
+    OpenSession,
     OrderCommand,
     Refuse,
+    Sweep,
 )
+from wood.model.errors import ConfigError, Refusal
 from wood.model.events import (
     AllCanceled,
     Batch,
     CommandRefused,
     Event,
+    HeartbeatAnswered,
     InstrumentsListed,
+    LoginRefused,
+    OpenOrder,
     OrdersListed,
+    ParticipantDisabled,
     SessionClosed,
+    SessionOpened,
     Snapshot,
 )
 from wood.model.instruments import Instruments
+from wood.model.participants import anonymous_since
+
+log = logging.getLogger("wood.exchange")
 
 MAX_COMMANDS = 512
 """Commands in one batch. With `MAX_EVENTS` it bounds how long the event loop stands."""
@@ -39,6 +56,9 @@ MAX_EVENTS = 4096
 
 MAX_QUEUE = 4096
 """Commands that may wait before the node is to stop reading."""
+
+WATCH = 0.2
+"""Seconds between two looks at the participants' file."""
 
 
 def microseconds() -> int:
@@ -60,10 +80,17 @@ class MemoryExchange(Exchange):
         max_queue: int = MAX_QUEUE,
         kept: int = KEPT,
         clock: Callable[[], int] = microseconds,
+        auth: Auth = Auth.OPEN,
+        grace: float = GRACE,
+        participants: ParticipantFile | None = None,
     ) -> None:
         super().__init__(instruments)
-        open_orders = OpenOrders(max_open_orders, max_resting_orders)
-        self.books = {symbol: Book(symbol, open_orders) for symbol in instruments}
+        self._open_orders = OpenOrders(max_open_orders, max_resting_orders)
+        self.books = {symbol: Book(symbol, self._open_orders) for symbol in instruments}
+        self._sessions = Sessions(auth, grace)
+        self._file = participants
+        self._watching: asyncio.Task[None] | None = None
+        self._sweep: asyncio.TimerHandle | None = None
         self.journal = Journal(kept)
         self._clock = clock
         self._time = clock()
@@ -80,8 +107,11 @@ class MemoryExchange(Exchange):
         self._idle.set()
 
     async def start(self) -> None:
-        """Reset the readers to the empty books."""
+        """Reset the readers to the empty books. Raises `ConfigError` for a bad file."""
         self._loop = asyncio.get_running_loop()
+        if self._file is not None:
+            self._sessions.participants = self._file.load()
+            self._watching = asyncio.create_task(self._watch(self._file))
         snapshot = await self.snapshot()
         for reader in self._readers:
             reader.reset(snapshot)
@@ -121,7 +151,36 @@ class MemoryExchange(Exchange):
         await self._idle.wait()
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Watch the participants' file no more."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    async def _watch(self, file: ParticipantFile) -> None:
+        """Read the participants again whenever their file changes."""
+        while True:
+            await asyncio.sleep(WATCH)
+            if not file.changed():
+                continue
+            try:
+                self._sessions.take(file.load())
+            except ConfigError as error:
+                log.warning("%s; the participants stay as they were", error)
+            else:
+                log.info("read the participants anew: %s", file.path)
+                self._plan_sweep()
+
+    def _plan_sweep(self) -> None:
+        """Ask for a sweep when the next participant is due."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        due = self._sessions.next_due(max(self._time, self._clock()))
+        if due is not None:
+            self._sweep = self._loop.call_later(due, self.submit, [SWEEP])
 
     def _turn(self) -> None:
         try:
@@ -154,10 +213,12 @@ class MemoryExchange(Exchange):
         self._number += 1
         self._listed = False
         seq = self._seq
-        books = self.books
+        books, sessions = self.books, self._sessions
         size = 0
         for _ in range(min(len(queue), MAX_COMMANDS)):
             command = queue.popleft()
+            if command.generation and not sessions.holds(command):
+                continue
             if isinstance(command, OrderCommand):
                 book = books[command.symbol]
                 seq = book.execute(command, seq, events)
@@ -181,12 +242,14 @@ class MemoryExchange(Exchange):
         match command:
             case Refuse(code=code, text=text, order_id=order_id, symbol=symbol):
                 events.append(CommandRefused(participant, session, code, text, order_id, symbol))
-            case CancelAll(symbol=symbol):
-                seq, count = self._cancel_all(participant, symbol, seq, events)
+            case CancelAll(symbol=symbol, whose=whose):
+                seq, count = self._cancel_all(whose or participant, symbol, seq, events)
                 events.append(AllCanceled(participant, session, symbol, count))
+            case CancelAnonymous(before=before):
+                seq, count = self._cancel_anonymous(before, seq, events)
+                events.append(AllCanceled(participant, session, None, count))
             case ListOrders(symbol=symbol):
-                books = self._books(symbol)
-                orders = [order for book in books for order in book.open_orders(participant)]
+                orders = self._orders(participant, symbol)
                 events.append(OrdersListed(participant, session, symbol, orders))
                 self._listed = True
                 return seq, len(orders)
@@ -195,13 +258,70 @@ class MemoryExchange(Exchange):
                 events.append(InstrumentsListed(participant, session, states))
                 self._listed = True
                 return seq, len(states)
-            case CloseSession(cancel_orders=cancel_orders):
-                if cancel_orders:
+            case OpenSession():
+                return self._open_session(command, seq, events)
+            case CloseSession():
+                if self._sessions.close(command, self._time):
                     seq, _ = self._cancel_all(participant, None, seq, events)
                 events.append(SessionClosed(participant, session))
+                self._plan_sweep()
+            case Heartbeat():
+                events.append(HeartbeatAnswered(participant, session))
+            case Sweep():
+                seq = self._sweep_up(seq, events)
             case _:
                 raise TypeError(f"an exchange does not take {type(command).__name__}")
         return seq, 0
+
+    def _open_session(self, command: OpenSession, seq: int, events: list[Event]) -> tuple[int, int]:
+        asker, sessions = command.session, self._sessions
+        try:
+            sessions.check(command)
+        except Refusal as refusal:
+            events.append(LoginRefused(command.participant, asker, refusal.code, refusal.text))
+            return seq, 0
+        orders = None
+        recovered = self._has_all_since(command, seq) if command.is_resuming else None
+        if recovered is False:
+            orders = self._orders(command.name, None)
+            self._listed = True
+        seq += 1
+        session = sessions.open(command, self._epoch, seq)
+        operator = sessions.is_operator(command.name)
+        opened = (command.name, session, asker, operator, command.last_seq, recovered, orders)
+        events.append(SessionOpened(seq, *opened))
+        return seq, len(orders or ())
+
+    def _has_all_since(self, command: OpenSession, seq: int) -> bool:
+        """Whether all that followed what the client saw is known, and in the journal."""
+        epoch = command.epoch
+        if epoch is None and command.resumes is not None:
+            epoch = epoch_of(command.resumes)
+        last_seq = command.last_seq
+        known = epoch == self._epoch and last_seq is not None
+        return known and self.journal.trimmed <= (last_seq or 0) <= seq
+
+    def _sweep_up(self, seq: int, events: list[Event]) -> int:
+        for participant in self._sessions.due(self._time):
+            if len(events) >= MAX_EVENTS:
+                break
+            disabled = self._sessions.sweep(participant)
+            seq, _ = self._cancel_all(participant, None, seq, events)
+            if disabled:
+                events.append(ParticipantDisabled(participant))
+        self._plan_sweep()
+        return seq
+
+    def _cancel_anonymous(self, before: int, seq: int, events: list[Event]) -> tuple[int, int]:
+        total = 0
+        for participant in sorted(self._open_orders.count):
+            since = anonymous_since(participant)
+            if since is not None and since < before:
+                seq, count = self._cancel_all(participant, None, seq, events)
+                total += count
+                if len(events) >= MAX_EVENTS:
+                    break
+        return seq, total
 
     def _cancel_all(
         self, participant: str, symbol: str | None, seq: int, events: list[Event]
@@ -212,11 +332,19 @@ class MemoryExchange(Exchange):
             total += count
         return seq, total
 
+    def _orders(self, participant: str, symbol: str | None) -> list[OpenOrder]:
+        return [o for book in self._books(symbol) for o in book.open_orders(participant)]
+
     def _books(self, symbol: str | None) -> list[Book]:
         return list(self.books.values()) if symbol is None else [self.books[symbol]]
 
 
 def _history(batch: Batch) -> Batch:
     """A batch without the answers to queries: they are long, and told once."""
-    events = [e for e in batch.events if not isinstance(e, OrdersListed | InstrumentsListed)]
+    events: list[Event] = []
+    for event in batch.events:
+        if isinstance(event, SessionOpened) and event.orders:
+            event = replace(event, orders=None)
+        if not isinstance(event, OrdersListed | InstrumentsListed):
+            events.append(event)
     return replace(batch, events=events)

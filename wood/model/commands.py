@@ -133,3 +133,6 @@ class Sweep(Command, frozen=True, gc=False):
 
     The engine asks itself for it.
     """
+
+
+SWEEP = Sweep("", "", 0)

@@ -175,14 +175,11 @@ class HeartbeatAnswered(Event, frozen=True, gc=False):
     session: str
 
 
-class Swept(Event, frozen=True, gc=False):
-    """The answer to `Sweep`; `more` has come due than fits in a batch."""
-
-    more: bool
-
-
 class SessionClosed(Event, frozen=True, gc=False):
-    """The answer to `CloseSession`: everything the session asked before it has been answered."""
+    """The answer to `CloseSession`: everything the session asked before it has been answered.
+
+    There is none if the session was resumed through another connection meanwhile.
+    """
 
     participant: str
     session: str

@@ -8,12 +8,25 @@ from msgspec import Struct
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}", re.ASCII)
 
+_ANONYMOUS = re.compile(r"~([0-9a-f]{8})", re.ASCII)
+
 NAME_RULE = "1 to 32 of the characters A-Z a-z 0-9 _ . -"
 
 
 def is_name(text: str) -> bool:
     """Whether a participant can be called so. Anonymous ones are not: their names have a tilde."""
     return _NAME.fullmatch(text) is not None
+
+
+def anonymous_name(now: int) -> str:
+    """A random name that no login can take; it tells when its connection was made, in seconds."""
+    return f"~{now:08x}{secrets.token_hex(6)}"
+
+
+def anonymous_since(name: str) -> int | None:
+    """When an anonymous participant connected, None if the name is none of theirs."""
+    match = _ANONYMOUS.match(name)
+    return int(match[1], 16) if match else None
 
 
 class Participant(Struct, frozen=True):

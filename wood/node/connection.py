@@ -121,6 +121,11 @@ class Connection(asyncio.Protocol):
         if not self._pauses and not self._deaf and not self._transport.is_closing():
             self._transport.resume_reading()
 
+    @property
+    def address(self) -> str:
+        """The client's, for counting; empty if the system does not say."""
+        return str((self._transport.get_extra_info("peername") or ("",))[0])
+
     def read_no_more(self) -> None:
         """Understand what has arrived, turn by turn, and then nothing."""
         self._deaf = True

@@ -4,22 +4,26 @@ import asyncio
 import errno
 import itertools
 import logging
-import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from wood.exchange.exchange import Exchange
+from wood.exchange.sessions import Auth
 from wood.model.commands import Command
 from wood.model.errors import ConfigError
+from wood.model.participants import anonymous_name
 from wood.node.connection import Connection, Pause
+from wood.node.failures import Failures
 from wood.node.feed import Feed
-from wood.node.private import PrivateConnection
+from wood.node.private import Encodings, PrivateConnection, Surroundings
 from wood.node.public import PublicConnection
 from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
 from wood.node.throttle import Throttle
 from wood.wire.reports import JsonReports, PackedReports
+from wood.wire.session_reports import SessionJson, SessionPacked
 
 log = logging.getLogger("wood.node")
 
@@ -48,7 +52,7 @@ class Node:
         self._unanswered: set[Connection] = set()
         """Private connections that a stopping node still has answers for."""
         self._answered = asyncio.Event()
-        self._encodings = (JsonReports(exchange.instruments), PackedReports(exchange.instruments))
+        self._surroundings = self._surround()
         exchange.attach(self._router)
         exchange.attach(self._feed)
         exchange.when_room(self._resume)
@@ -166,23 +170,32 @@ class Node:
 
     # Connections
 
+    def _surround(self) -> Surroundings:
+        listed = self._exchange.instruments
+        return Surroundings(
+            self._exchange,
+            self._router,
+            self._settings,
+            Encodings(
+                JsonReports(listed),
+                PackedReports(listed),
+                SessionJson(listed),
+                SessionPacked(listed),
+            ),
+            Failures(asyncio.get_running_loop().time),
+            self._submit,
+        )
+
     def _private_connection(self) -> PrivateConnection:
         session = Session(
-            # A participant of its own, under a name that no login can take: those have no tilde.
-            f"~{secrets.token_hex(8)}",
+            anonymous_name(int(time.time())),
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             throttle=self._throttle(),
             cancel_on_close=self._settings.cancel_on_disconnect,
+            must_log_in=self._settings.auth is Auth.TOKEN,
         )
-        return PrivateConnection(
-            session,
-            self,
-            self._router,
-            self._submit,
-            self._encodings,
-            self._settings.output_limit,
-        )
+        return PrivateConnection(session, self, self._surroundings)
 
     def _public_connection(self) -> PublicConnection:
         return PublicConnection(

@@ -1,14 +1,26 @@
 """A participant's connection: commands to the engine, reports back."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from wood.model.commands import Command
-from wood.model.errors import ErrorCode
+from wood.exchange.exchange import Exchange
+from wood.model.commands import Command, Refuse
+from wood.model.errors import ErrorCode, JournalTrimmed
+from wood.model.events import LoginRefused, SessionOpened
 from wood.node.connection import TURN, Connection, Owner, Pause
+from wood.node.failures import Failures
+from wood.node.pulse import Pulse
+from wood.node.replay import replay
 from wood.node.router import Router
 from wood.node.session import QUERIES, Session
+from wood.node.settings import Settings
 from wood.wire.message_pack import FIRST_BYTES
 from wood.wire.reports import Reports
+from wood.wire.session_reports import SessionReports
+
+log = logging.getLogger("wood.node")
 
 LINES_TURN = 128
 """Lines of one connection that are understood in one turn."""
@@ -17,42 +29,123 @@ PACKED_TURN = 2048
 """Bytes of MessagePack that are; their borders are not known before they are decoded."""
 
 
+@dataclass(frozen=True)
+class Encodings:
+    """How clients are spoken to: in JSON, and in MessagePack; before they log in, and after."""
+
+    json: Reports
+    packed: Reports
+    session_json: SessionReports
+    session_packed: SessionReports
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all private connections of a node share."""
+
+    exchange: Exchange
+    router: Router
+    settings: Settings
+    encodings: Encodings
+    failures: Failures
+    submit: Callable[["PrivateConnection", Sequence[Command]], None]
+
+
 class PrivateConnection(Connection):
     """The socket of one `Session`."""
 
     kind = "session"
 
-    def __init__(
-        self,
-        session: Session,
-        owner: Owner,
-        router: Router,
-        submit: Callable[["PrivateConnection", Sequence[Command]], None],
-        encodings: tuple[Reports, Reports],
-        output_limit: int,
-    ) -> None:
+    def __init__(self, session: Session, owner: Owner, node: Surroundings) -> None:
         super().__init__(session.name, owner)
         self.session = session
-        self.reports, self._packed_reports = encodings
+        self.reports = node.encodings.json
         """The encoder that the client understands; JSON until its first byte says otherwise."""
-        self._router = router
-        self._submit = submit
-        self._output_limit = output_limit
         self.out: list[bytes] = []
         """What `flush` will send."""
+        self._node = node
         self._answer_due = False
+        self._later: asyncio.TimerHandle | None = None  # the end of its patience, or an answer
+        self._pulse: Pulse | None = None
+        self._replay: asyncio.Task[None] | None = None
+        self._kept = b""  # what is to be said after the replay
+        self._has_room = asyncio.Event()
 
     def flush(self) -> None:
         """Send what is in `out`, in one write; close a client that lets too much pile up."""
-        self.write(b"".join(self.out))
+        data = b"".join(self.out)
         self.out.clear()
-        if Pause.OUTPUT in self.pauses and self.unsent() > self._output_limit:
+        if self._replay is not None:
+            self._kept += data
+            waiting = len(self._kept)
+        else:
+            self.write(data)
+            waiting = self.unsent() if Pause.OUTPUT in self.pauses else 0
+        if waiting > self._node.settings.output_limit:
             self.abort("too slow: its reports pile up unread")
+
+    def write(self, data: bytes) -> None:
+        """Send, or buffer, `data`."""
+        super().write(data)
+        if self._pulse is not None:
+            self._pulse.said()
 
     def answered(self) -> None:
         """The answer to a query was flushed: go on with what was held back."""
         self._answer_due = False
         self._go_on()
+
+    def dismiss(self, code: ErrorCode, text: str) -> None:
+        """Say what is still to be said, then why this is the end, and close."""
+        if self.finishing:
+            return
+        if self._replay is None:
+            self.write(b"".join(self.out))
+        self.out.clear()
+        self.write(self.reports.error(code, text))
+        self._rest()
+        # The engine shall know at once, not when the client has read its last word.
+        self._say(self.session.close())
+        self.finish(text)
+
+    def logged_in(self, event: SessionOpened, epoch: int) -> bytes | None:
+        """Go on under a name; if there is something to replay, that comes before the answer."""
+        session, encodings = self.session, self._node.encodings
+        log.info(
+            "%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session
+        )
+        session.logged_in(event)
+        reports = encodings.session_packed if session.packed else encodings.session_json
+        self.reports = reports
+        self._cancel_timer()
+        if event.recovered is False and event.orders is None:
+            self.dismiss(
+                ErrorCode.UNAVAILABLE, "the open orders got lost on their way; log in again"
+            )
+            return None
+        if session.heartbeat is not None:
+            self._pulse = Pulse(
+                session.heartbeat, lambda: not self.pauses, self._beat, self._silent
+            )
+        answer = reports.login(event, epoch)
+        if not event.recovered or (event.last_seq or 0) >= event.seq - 1:
+            return answer
+        self.flush()
+        self._replay = asyncio.create_task(self._catch_up(event, answer))
+        return None
+
+    def login_refused(self, event: LoginRefused) -> None:
+        """Answer in a while: whoever guesses shall wait."""
+        delay = 0.0
+        if event.code is not ErrorCode.UNAVAILABLE:
+            delay = self._node.failures.delay(self.address)
+            log.warning("%s %s from %s: a login failed", self.kind, self.name, self.address)
+        line = self.reports.error(event.code, event.text)
+        asyncio.get_running_loop().call_later(delay, self._answer, line)
+
+    def _answer(self, line: bytes) -> None:
+        self.write(line)
+        self.answered()
 
     def stop(self) -> None:
         """Read no more; answer what has arrived, then close."""
@@ -61,7 +154,13 @@ class PrivateConnection(Connection):
 
     def opened(self) -> None:
         """Begin to get reports."""
-        self._router.add(self.session.participant, self.session.name, self)
+        self._node.router.add(self.session.participant, self.session.name, self)
+        if self.session.locked:
+            loop, timeout = asyncio.get_running_loop(), self._node.settings.login_timeout
+            self._later = loop.call_later(timeout, self._too_late, timeout)
+
+    def _too_late(self, timeout: float) -> None:
+        self.dismiss(ErrorCode.UNAUTHORIZED, f"no login within {timeout:g} seconds")
 
     def refused(self) -> None:
         """Say why."""
@@ -69,9 +168,11 @@ class PrivateConnection(Connection):
 
     def received(self, data: bytes) -> None:
         """Understand what can be understood and ask the engine."""
+        if self._pulse is not None:
+            self._pulse.heard()
         commands = self.session.receive(data)
-        if self.session.packed:
-            self.reports = self._packed_reports
+        if self.session.packed and self.reports is self._node.encodings.json:
+            self.reports = self._node.encodings.packed
         self._say(commands)
 
     def ended(self) -> None:
@@ -80,11 +181,26 @@ class PrivateConnection(Connection):
 
     def lost(self) -> None:
         """Tell the engine, which may have orders to cancel."""
-        self._router.remove(self.session.participant, self.session.name)
+        self._rest()
+        self._node.router.remove(self.session.participant, self.session.name, self)
         self._say(self.session.close())
+
+    def _rest(self) -> None:
+        """Nothing more happens by itself."""
+        self._cancel_timer()
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse = None
+        if self._replay is not None:
+            self._replay.cancel()
+
+    def _cancel_timer(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
 
     def room(self) -> None:
         """Go on with what was held back, if it was the answer that filled the output buffer."""
+        self._has_room.set()
         self._go_on()
 
     def portion(self, data: bytes) -> int:
@@ -102,6 +218,8 @@ class PrivateConnection(Connection):
     def resume(self, reason: Pause) -> None:
         """A reason to pause is gone: what was held back comes before what is read next."""
         super().resume(reason)
+        if self._pulse is not None and not self.pauses:
+            self._pulse.heard()
         if reason is Pause.QUEUE:
             self._go_on()
         self._end_if_all_is_heard()
@@ -118,9 +236,55 @@ class PrivateConnection(Connection):
                 self.resume(Pause.ANSWER)
 
     def _say(self, commands: Sequence[Command]) -> None:
+        if self.session.locked:
+            commands = self._refuse_here(commands)
         if not commands:
             return
-        self._submit(self, commands)
+        self._node.submit(self, commands)
         if isinstance(commands[-1], QUERIES):
             self._answer_due = True
             self.pause(Pause.ANSWER)
+
+    def _refuse_here(self, commands: Sequence[Command]) -> list[Command]:
+        """Who may say nothing yet has no answers due that these could overtake."""
+        for command in commands:
+            if isinstance(command, Refuse):
+                self.write(self.reports.error(command.code, command.text, command.order_id))
+        return [command for command in commands if not isinstance(command, Refuse)]
+
+    # Heartbeats
+
+    def _beat(self) -> None:
+        # What waits to be said makes one superfluous.
+        if self._replay is None and not self.out:
+            router = self._node.router
+            self.write(self.reports.heartbeat(router.epoch, router.seq))
+
+    def _silent(self) -> None:
+        self.dismiss(ErrorCode.SILENT, "nothing was heard for two heartbeats")
+
+    # Resuming
+
+    async def _catch_up(self, event: SessionOpened, answer: bytes) -> None:
+        """Replay, answer the login, and go on with what happened meanwhile."""
+        try:
+            async for lines in replay(self._node.exchange, event, self.reports):
+                self.write(b"".join(lines))
+                await self._until_there_is_room()
+        except JournalTrimmed as error:
+            log.warning("%s %s: %s", self.kind, self.name, error)
+            self._replay = None
+            self.dismiss(ErrorCode.UNAVAILABLE, "the journal was cut meanwhile; log in again")
+        except Exception:
+            log.exception("%s %s: the replay failed", self.kind, self.name)
+            self.abort("the replay failed")
+        else:
+            self._replay = None
+            kept, self._kept = self._kept, b""
+            self.write(answer + kept)
+            self.answered()
+
+    async def _until_there_is_room(self) -> None:
+        while Pause.OUTPUT in self.pauses:
+            self._has_room.clear()
+            await self._has_room.wait()

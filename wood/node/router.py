@@ -8,13 +8,17 @@ from wood.model.events import (
     Batch,
     CommandRefused,
     Event,
+    HeartbeatAnswered,
     InstrumentsListed,
     LevelChanged,
+    LoginRefused,
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
     OrdersListed,
+    ParticipantDisabled,
     SessionClosed,
+    SessionOpened,
     Snapshot,
     Trade,
 )
@@ -38,6 +42,15 @@ class Recipient(Protocol):
     def finish(self, reason: str) -> None:
         """Everything is answered: close."""
 
+    def dismiss(self, code: ErrorCode, text: str) -> None:
+        """Say what is in `out`, then this, and close."""
+
+    def logged_in(self, event: SessionOpened, epoch: int) -> bytes | None:
+        """It has a name from here on. Returns the answer, None if something has to come before."""
+
+    def login_refused(self, event: LoginRefused) -> None:
+        """It stays without a name."""
+
 
 class Router:
     """A reader of the journal: reports go to all connections of the participant, replies and
@@ -45,8 +58,12 @@ class Router:
     """
 
     def __init__(self) -> None:
+        self.epoch = 0
+        self.seq = 0
+        """The last number of which all has been told."""
         self._by_participant: dict[str, list[Recipient]] = {}
         self._by_session: dict[str, Recipient] = {}
+        self._named: dict[Recipient, None] = {}  # those that have logged in
         self._touched: list[Recipient] = []
 
     def add(self, participant: str, session: str, connection: Recipient) -> None:
@@ -54,9 +71,12 @@ class Router:
         self._by_session[session] = connection
         self._by_participant.setdefault(participant, []).append(connection)
 
-    def remove(self, participant: str, session: str) -> None:
-        """Route to the connection of `session` no more."""
-        connection = self._by_session.pop(session)
+    def remove(self, participant: str, session: str, connection: Recipient) -> None:
+        """Route to `connection` no more. Does nothing if another one has its session by now."""
+        if self._by_session.get(session) is not connection:
+            return
+        del self._by_session[session]
+        self._named.pop(connection, None)
         same = self._by_participant[participant]
         same.remove(connection)
         if not same:
@@ -67,29 +87,33 @@ class Router:
 
         At the start there is nobody to tell.
         """
-        text = "reports may have been lost; connect again"
+        self.epoch, self.seq = snapshot.epoch, snapshot.seq
         for connection in list(self._by_session.values()):
-            connection.out.append(connection.reports.error(ErrorCode.UNAVAILABLE, text))
-            connection.flush()
-            connection.finish("reports may have been lost")
+            connection.dismiss(ErrorCode.UNAVAILABLE, "reports may have been lost; connect again")
 
     def apply(self, batch: Batch) -> None:
         """Put each event's reports to the connections concerned, then send them."""
+        if batch.epoch != self.epoch:
+            self._epoch_began(batch)
         closed: list[Recipient] = []
         answered: list[Recipient] = []
+        time = batch.time
         for event in batch.events:
             if type(event) is OrderAccepted:
                 for connection in self._by_participant.get(event.participant, ()):
-                    line = connection.reports.new(event.symbol, event.order_id)
-                    self._put(connection, line)
+                    self._put(connection, connection.reports.new(event, time))
             elif type(event) is Trade:
-                self._fills(event)
+                # The resting order's report comes before the incoming one's.
+                for connection in self._by_participant.get(event.maker, ()):
+                    self._put(connection, connection.reports.maker_fill(event, time))
+                for connection in self._by_participant.get(event.taker, ()):
+                    self._put(connection, connection.reports.taker_fill(event, time))
             elif type(event) is OrderCanceled:
                 for connection in self._by_participant.get(event.participant, ()):
-                    line = connection.reports.canceled(event.symbol, event.order_id)
-                    self._put(connection, line)
+                    self._put(connection, connection.reports.canceled(event, time))
             elif type(event) is not LevelChanged:
-                self._other(event, answered, closed)
+                self._other(event, batch, answered, closed)
+        self.seq = batch.last
         for connection in self._touched:
             connection.flush()
         self._touched.clear()
@@ -104,25 +128,29 @@ class Router:
             self._touched.append(connection)
         out.append(line)
 
-    def _fills(self, event: Trade) -> None:
-        """The resting order's report comes before the incoming one's."""
-        symbol, price, quantity = event.symbol, event.price, event.quantity
-        for connection in self._by_participant.get(event.maker, ()):
-            line = connection.reports.fill(symbol, event.maker_order_id, price, quantity)
-            self._put(connection, line)
-        for connection in self._by_participant.get(event.taker, ()):
-            line = connection.reports.fill(symbol, event.taker_order_id, price, quantity)
-            self._put(connection, line)
+    def _epoch_began(self, batch: Batch) -> None:
+        """Redis was started anew and lost nothing: who resumes later must know by which epoch."""
+        self.epoch = batch.epoch
+        for connection in self._named:
+            self._put(connection, connection.reports.heartbeat(batch.epoch, batch.first - 1))
 
     def _other(
         self,
         event: Event,
+        batch: Batch,
         answered: list[Recipient],
         closed: list[Recipient],
     ) -> None:
         if isinstance(event, OrderAmended):
             for connection in self._by_participant.get(event.participant, ()):
-                self._put(connection, connection.reports.amended(event))
+                self._put(connection, connection.reports.amended(event, batch.time))
+            return
+        if isinstance(event, SessionOpened):
+            self._session_opened(event, answered)
+            return
+        if isinstance(event, ParticipantDisabled):
+            for connection in list(self._by_participant.get(event.participant, ())):
+                connection.dismiss(ErrorCode.DISABLED, "this participant is disabled")
             return
         asker = self._by_session.get(getattr(event, "session", ""))
         if asker is None:
@@ -132,11 +160,33 @@ class Router:
                 self._put(asker, asker.reports.error(code, text, order_id, symbol))
             case AllCanceled():
                 self._put(asker, asker.reports.all_canceled(event))
+            case HeartbeatAnswered():
+                self._put(asker, asker.reports.heartbeat(self.epoch, batch.first - 1))
             case OrdersListed():
                 self._put(asker, asker.reports.orders(event))
                 answered.append(asker)
             case InstrumentsListed():
                 self._put(asker, asker.reports.instruments(event))
                 answered.append(asker)
+            case LoginRefused():
+                asker.login_refused(event)
             case SessionClosed():
                 closed.append(asker)
+
+    def _session_opened(self, event: SessionOpened, answered: list[Recipient]) -> None:
+        if event.session == event.asker:
+            return  # one without a name, which only told the engine that it is there
+        before = self._by_session.get(event.session)
+        asker = self._by_session.get(event.asker)
+        if before is not None:
+            text = "the session was resumed through another connection"
+            before.dismiss(ErrorCode.SUPERSEDED, text)
+            self.remove(event.participant, event.session, before)
+        if asker is not None:
+            self.remove(event.asker, event.asker, asker)
+            self.add(event.participant, event.session, asker)
+            self._named[asker] = None
+            line = asker.logged_in(event, self.epoch)
+            if line is not None:
+                self._put(asker, line)
+                answered.append(asker)

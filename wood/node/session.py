@@ -1,14 +1,25 @@
 """One private connection's side of the conversation: bytes in, commands out, no I/O."""
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
 from wood.model import commands
-from wood.model.commands import CloseSession, Command, ListInstruments, ListOrders, NewOrder, Refuse
+from wood.model.commands import (
+    CloseSession,
+    Command,
+    ListInstruments,
+    ListOrders,
+    NewOrder,
+    OpenSession,
+    Refuse,
+)
 from wood.model.errors import ErrorCode, Refusal
+from wood.model.events import SessionOpened
 from wood.model.instruments import Instrument, Instruments
 from wood.model.orders import FOK, GTC, IOC
+from wood.model.participants import NAME_RULE, digest, is_name
 from wood.node.throttle import Throttle
 from wood.wire import messages
 from wood.wire.checks import numeric_id
@@ -16,9 +27,19 @@ from wood.wire.json_lines import LINE_LIMIT, private_json
 from wood.wire.message_pack import FIRST_BYTES, MessagePack
 from wood.wire.messages import MAX_ORDER_ID, NOTHING, Message, Unreadable
 
-QUERIES = (ListOrders, ListInstruments)
-"""Commands with answers far longer than themselves. A session has one of them under way and holds
-back what was said after it, so that a read full of them cannot fill the memory with answers."""
+QUERIES = (ListOrders, ListInstruments, OpenSession)
+"""A session has one of these under way and holds back what was said after it: a read full of
+commands with answers far longer than themselves cannot fill the memory, and what is said after a
+login is said under the new name."""
+
+MAX_NUMBER = 2**53 - 1
+"""The greatest number of an event, and of an epoch, that a client can have seen."""
+
+MIN_HEARTBEAT, MAX_HEARTBEAT = 0.1, 3600.0
+"""Seconds that a client may ask for."""
+
+MAX_SESSION = 40
+"""Characters of the name of a session."""
 
 
 class Session:
@@ -37,10 +58,15 @@ class Session:
         line_limit: int = LINE_LIMIT,
         throttle: Throttle | None = None,
         cancel_on_close: bool = False,
+        must_log_in: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self.participant = name
-        self.generation = 1
+        self.generation = 0
+        """0 until it has logged in."""
+        self.heartbeat: float | None = None
+        """Seconds after which the client wants to hear something, if it asked for that."""
         self.packed = False
         """Whether the client speaks MessagePack; known from its first byte on."""
         self._instruments = instruments
@@ -49,7 +75,11 @@ class Session:
         self._packs: MessagePack | None = None
         self._throttle = throttle
         self._cancel_on_close = cancel_on_close
+        self._must_log_in = must_log_in
+        self._clock = clock
+        self._operator = False
         self._began = False
+        self._ordered = False
         self._next_seq = 1
         self._held: Iterator[Message | Unreadable] | None = None
         self._ended = False
@@ -59,6 +89,17 @@ class Session:
     def holding(self) -> bool:
         """Whether a query is under way: read no more until `answered`."""
         return self._held is not None
+
+    @property
+    def locked(self) -> bool:
+        """Whether nothing but a login is understood yet, so that all else is refused."""
+        return self._must_log_in and not self.generation
+
+    def logged_in(self, event: SessionOpened) -> None:
+        """Go on under the name, and as the session, that the login gave."""
+        self.participant, self.name = event.participant, event.session
+        self.generation = event.generation
+        self._operator = event.operator
 
     def receive(self, data: bytes) -> list[Command]:
         """The commands in `data` and what came before it; none once the session has ended."""
@@ -111,6 +152,10 @@ class Session:
                 command = self._command(message)
             except Refusal as refusal:
                 command = self._refuse(message, refusal)
+            if not self._ordered and type(command) is NewOrder:
+                self._ordered = True
+                if self._cancel_on_close and not self.generation:
+                    out.append(self._guard())
             out.append(command)
             if isinstance(command, QUERIES):
                 self._held = said
@@ -120,16 +165,22 @@ class Session:
                 break
         if self._ended and not self._closed:
             self._closed = True
-            out.append(
-                CloseSession(self.participant, self.name, self.generation, self._cancel_on_close)
-            )
+            cancels = self._cancel_on_close and not self.generation
+            out.append(CloseSession(self.participant, self.name, self.generation, cancels))
         return out
+
+    def _guard(self) -> OpenSession:
+        """Have the orders cancelled also when it is the node that goes."""
+        name = self.name
+        return OpenSession(self.participant, name, 0, name, cancel_orders=True)
 
     def _command(self, message: Message | Unreadable) -> Command:
         if message.seq is not None:
             self._count(message.seq)
         if self._throttle is not None and not self._throttle.allow():
             raise Refusal(ErrorCode.RATE, "too many messages per second")
+        if self._must_log_in and not self.generation and type(message) is not messages.Login:
+            raise Refusal(ErrorCode.UNAUTHORIZED, "log in first")
         if type(message) is messages.CreateOrder:
             return self._create_order(message)
         return _COMMANDS[type(message)](self, message)
@@ -216,10 +267,50 @@ class Session:
             None if quantity == nothing else instrument.quantity.units[quantity],
         )
 
-    def _cancel_all(self, message: messages.CancelAll) -> commands.CancelAll:
-        return commands.CancelAll(
-            self.participant, self.name, self.generation, self._symbol(message.symbol)
+    def _cancel_all(self, message: messages.CancelAll) -> Command:
+        whose, age = message.participant, message.anonymous_older_than
+        if (whose is not None or age is not None) and not self._operator:
+            raise Refusal(ErrorCode.FORBIDDEN, "only an operator may cancel orders of others")
+        who = self.participant, self.name, self.generation
+        if age is not None:
+            if whose is not None or message.symbol is not None or age < 0:
+                raise Refusal(ErrorCode.INVALID, "anonymousOlderThan is a number of seconds, alone")
+            return commands.CancelAnonymous(*who, max(0, int(self._clock()) - age))
+        if whose is not None and not is_name(whose.removeprefix("~")):
+            raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
+        return commands.CancelAll(*who, self._symbol(message.symbol), whose)
+
+    def _login(self, message: messages.Login) -> OpenSession:
+        if self.generation:
+            raise Refusal(ErrorCode.INVALID, "this connection has logged in already")
+        if self._ordered:
+            raise Refusal(ErrorCode.INVALID, "log in before the first order")
+        name, session, heartbeat = message.participant, message.session, message.heartbeat
+        if not is_name(name):
+            raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
+        if session is not None and not (len(session) <= MAX_SESSION and session.isascii()):
+            raise Refusal(ErrorCode.INVALID, "session is none that this exchange names")
+        for key, number in (("lastSeq", message.last_seq), ("epoch", message.epoch)):
+            if number is not None and not 0 <= number <= MAX_NUMBER:
+                raise Refusal(ErrorCode.INVALID, f"{key} must be from 0 to {MAX_NUMBER}")
+        if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
+            text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"
+            raise Refusal(ErrorCode.INVALID, text)
+        self.heartbeat = heartbeat
+        return OpenSession(
+            self.participant,
+            self.name,
+            0,
+            name,
+            "" if message.token is None else digest(message.token),
+            session,
+            message.last_seq,
+            message.epoch,
+            message.cancel_on_disconnect,
         )
+
+    def _heartbeat(self, message: messages.Heartbeat) -> commands.Heartbeat:
+        return commands.Heartbeat(self.participant, self.name, self.generation)
 
     def _orders(self, message: messages.Orders) -> ListOrders:
         return ListOrders(
@@ -250,5 +341,7 @@ _COMMANDS: dict[type, Callable[[Session, Any], Command]] = {
     messages.CancelAll: Session._cancel_all,
     messages.Orders: Session._orders,
     messages.Instruments: Session._list_instruments,
+    messages.Login: Session._login,
+    messages.Heartbeat: Session._heartbeat,
     Unreadable: Session._unreadable,
 }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wood.exchange.sessions import Auth
 from wood.wire.json_lines import LINE_LIMIT
 
 
@@ -22,5 +23,8 @@ class Settings:
     backlog_limit: int = 100_000
     """A public client for which this many trades and levels are kept is closed."""
     cancel_on_disconnect: bool = False
+    auth: Auth = Auth.OPEN
+    login_timeout: float = 10.0
+    """Where everybody must log in, a connection that has not done so by then is closed."""
     drain: float = 5.0
     """How long a stopping node lets its clients read what they are owed."""

@@ -1,16 +1,26 @@
 """What the private port says: execution reports, replies and errors.
 
 Keys stand in the order of the protocol, then `symbol`, which only messages about another
-instrument than the default one carry.
+instrument than the default one carry. Who has logged in is told more: session_reports.py.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import msgpack
 import msgspec
 
 from wood.model.errors import ErrorCode
-from wood.model.events import AllCanceled, InstrumentsListed, OrderAmended, OrdersListed
+from wood.model.events import (
+    AllCanceled,
+    InstrumentsListed,
+    OpenOrder,
+    OrderAccepted,
+    OrderAmended,
+    OrderCanceled,
+    OrdersListed,
+    Trade,
+)
 from wood.model.instruments import Instruments
 from wood.wire.numbers import packed
 
@@ -23,20 +33,28 @@ class Reports(ABC):
         self._default = instruments.default.symbol
 
     @abstractmethod
-    def new(self, symbol: str, order_id: int) -> bytes:
-        """An order was taken."""
+    def new(self, event: OrderAccepted, time: int) -> bytes:
+        """An order was taken at `time`, microseconds since the epoch."""
 
     @abstractmethod
-    def fill(self, symbol: str, order_id: int, price: int, quantity: int) -> bytes:
-        """An order traded."""
+    def maker_fill(self, event: Trade, time: int) -> bytes:
+        """The resting order traded."""
 
     @abstractmethod
-    def canceled(self, symbol: str, order_id: int) -> bytes:
+    def taker_fill(self, event: Trade, time: int) -> bytes:
+        """The incoming order traded."""
+
+    @abstractmethod
+    def canceled(self, event: OrderCanceled, time: int) -> bytes:
         """What was left of an order is cancelled."""
 
     @abstractmethod
-    def amended(self, event: OrderAmended) -> bytes:
+    def amended(self, event: OrderAmended, time: int) -> bytes:
         """An order was changed."""
+
+    @abstractmethod
+    def heartbeat(self, epoch: int, seq: int) -> bytes:
+        """The server lives; all reports up to `seq` of `epoch` have been told."""
 
     @abstractmethod
     def error(
@@ -71,34 +89,45 @@ class JsonReports(Reports):
             for symbol, instrument in instruments.items()
         }
 
-    def new(self, symbol: str, order_id: int) -> bytes:
+    def new(self, event: OrderAccepted, time: int) -> bytes:
         """A line."""
         return b'{"message":"executionReport","orderId":%d,"report":"NEW"%b' % (
-            order_id,
-            self._ends[symbol],
+            event.order_id,
+            self._ends[event.symbol],
         )
 
-    def fill(self, symbol: str, order_id: int, price: int, quantity: int) -> bytes:
+    def maker_fill(self, event: Trade, time: int) -> bytes:
         """A line."""
-        prices, quantities, end = self._texts[symbol]
+        return self._fill(event.maker_order_id, event)
+
+    def taker_fill(self, event: Trade, time: int) -> bytes:
+        """A line."""
+        return self._fill(event.taker_order_id, event)
+
+    def _fill(self, order_id: int, event: Trade) -> bytes:
+        prices, quantities, end = self._texts[event.symbol]
         return (
             b'{"message":"executionReport","orderId":%d,"report":"FILL","price":%b,"quantity":%b%b'
-            % (order_id, prices[price], quantities[quantity], end)
+            % (order_id, prices[event.price], quantities[event.quantity], end)
         )
 
-    def canceled(self, symbol: str, order_id: int) -> bytes:
+    def canceled(self, event: OrderCanceled, time: int) -> bytes:
         """A line."""
         return b'{"message":"executionReport","orderId":%d,"report":"CANCELED"%b' % (
-            order_id,
-            self._ends[symbol],
+            event.order_id,
+            self._ends[event.symbol],
         )
 
-    def amended(self, event: OrderAmended) -> bytes:
+    def amended(self, event: OrderAmended, time: int) -> bytes:
         """A line."""
         prices, quantities, end = self._texts[event.symbol]
         report = b'{"message":"executionReport","orderId":%d,"report":"AMENDED"' % event.order_id
         numbers = b',"price":%b,"quantity":%b' % (prices[event.price], quantities[event.quantity])
         return report + numbers + end
+
+    def heartbeat(self, epoch: int, seq: int) -> bytes:
+        """A line."""
+        return b'{"message":"heartbeat"}\n'
 
     def error(
         self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
@@ -116,6 +145,9 @@ class JsonReports(Reports):
 
     def orders(self, event: OrdersListed) -> bytes:
         """A line."""
+        return b'{"message":"orders","orders":%b}\n' % self._order_list(event.orders)
+
+    def _order_list(self, orders: Sequence[OpenOrder]) -> bytes:
         rows = [
             b'{"orderId":%d,"symbol":"%b","side":"%b","price":%b,"quantity":%b}'
             % (
@@ -125,9 +157,9 @@ class JsonReports(Reports):
                 self._texts[order.symbol][0][order.price],
                 self._texts[order.symbol][1][order.quantity],
             )
-            for order in event.orders
+            for order in orders
         ]
-        return b'{"message":"orders","orders":[%b]}\n' % b",".join(rows)
+        return b"[%b]" % b",".join(rows)
 
     def instruments(self, event: InstrumentsListed) -> bytes:
         """A line."""
@@ -144,30 +176,54 @@ class JsonReports(Reports):
         return b'{"message":"instruments","instruments":[%b]}\n' % b",".join(rows)
 
 
+Fields = dict[str, object]
+"""A map before it is packed."""
+
+
+def report(word: str, order_id: int) -> Fields:
+    """What each execution report begins with."""
+    return {"message": "executionReport", "orderId": order_id, "report": word}
+
+
 class PackedReports(Reports):
     """MessagePack maps with the keys of the JSON lines."""
 
-    def new(self, symbol: str, order_id: int) -> bytes:
+    def new(self, event: OrderAccepted, time: int) -> bytes:
         """A map."""
-        return self._report("NEW", symbol, order_id)
+        return self._pack(report("NEW", event.order_id), event.symbol)
 
-    def fill(self, symbol: str, order_id: int, price: int, quantity: int) -> bytes:
+    def maker_fill(self, event: Trade, time: int) -> bytes:
         """A map."""
-        return self._report("FILL", symbol, order_id, price, quantity)
+        return self._pack(self._fill(event.maker_order_id, event), event.symbol)
 
-    def canceled(self, symbol: str, order_id: int) -> bytes:
+    def taker_fill(self, event: Trade, time: int) -> bytes:
         """A map."""
-        return self._report("CANCELED", symbol, order_id)
+        return self._pack(self._fill(event.taker_order_id, event), event.symbol)
 
-    def amended(self, event: OrderAmended) -> bytes:
+    def _fill(self, order_id: int, event: Trade) -> Fields:
+        return report("FILL", order_id) | self._numbers(event.symbol, event.price, event.quantity)
+
+    def canceled(self, event: OrderCanceled, time: int) -> bytes:
         """A map."""
-        return self._report("AMENDED", event.symbol, event.order_id, event.price, event.quantity)
+        return self._pack(report("CANCELED", event.order_id), event.symbol)
+
+    def amended(self, event: OrderAmended, time: int) -> bytes:
+        """A map."""
+        return self._pack(self._amended(event), event.symbol)
+
+    def _amended(self, event: OrderAmended) -> Fields:
+        numbers = self._numbers(event.symbol, event.price, event.quantity)
+        return report("AMENDED", event.order_id) | numbers
+
+    def heartbeat(self, epoch: int, seq: int) -> bytes:
+        """A map."""
+        return self._pack({"message": "heartbeat"})
 
     def error(
         self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
     ) -> bytes:
         """A map."""
-        fields: dict[str, object] = {"message": "error", "error": text, "code": code.value}
+        fields: Fields = {"message": "error", "error": text, "code": code.value}
         if order_id is not None:
             fields["orderId"] = order_id
         return self._pack(fields, symbol)
@@ -178,16 +234,18 @@ class PackedReports(Reports):
 
     def orders(self, event: OrdersListed) -> bytes:
         """A map."""
-        rows = [
+        return self._pack({"message": "orders", "orders": self._order_list(event.orders)})
+
+    def _order_list(self, orders: Sequence[OpenOrder]) -> list[Fields]:
+        return [
             {
                 "orderId": order.order_id,
                 "symbol": order.symbol,
                 "side": order.side.value,
                 **self._numbers(order.symbol, order.price, order.quantity),
             }
-            for order in event.orders
+            for order in orders
         ]
-        return self._pack({"message": "orders", "orders": rows})
 
     def instruments(self, event: InstrumentsListed) -> bytes:
         """A map."""
@@ -202,26 +260,14 @@ class PackedReports(Reports):
         ]
         return self._pack({"message": "instruments", "instruments": rows})
 
-    def _report(
-        self, report: str, symbol: str, order_id: int, price: int = 0, quantity: int = 0
-    ) -> bytes:
-        fields: dict[str, object] = {
-            "message": "executionReport",
-            "orderId": order_id,
-            "report": report,
-        }
-        if quantity:
-            fields |= self._numbers(symbol, price, quantity)
-        return self._pack(fields, symbol)
-
-    def _numbers(self, symbol: str, price: int, quantity: int) -> dict[str, int | str]:
+    def _numbers(self, symbol: str, price: int, quantity: int) -> Fields:
         instrument = self._instruments[symbol]
         return {
             "price": packed(instrument.price.text[price]),
             "quantity": packed(instrument.quantity.text[quantity]),
         }
 
-    def _pack(self, fields: dict[str, object], symbol: str | None = None) -> bytes:
+    def _pack(self, fields: Fields, symbol: str | None = None) -> bytes:
         if symbol is not None and symbol != self._default:
             fields["symbol"] = symbol
         data: bytes = msgpack.packb(fields)

@@ -37,10 +37,10 @@ class Partition:
         """
         keys, stored, since, who = self._keys, "", "0", secrets.token_hex(8)
         while True:
-            everything = [*keys.fixed[2:], *keys.of(symbols_in(stored))]
+            everything = [keys.epochs, *keys.cleared, *keys.of(symbols_in(stored))]
             answer = await RESET.run(
                 self._client,
-                [*keys.fixed[:2], keys.beats, *everything],
+                [*keys.fixed[:2], keys.beats, keys.leaving, *everything],
                 *(stored, who, since, keys.channels()),
             )
             match [part.decode() for part in answer]:

@@ -23,9 +23,25 @@ from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
 from wood.exchange.cluster.membership import LEASE, Membership, State
 from wood.exchange.cluster.writer import MAX_QUEUE, Decided, DecidedBefore, Writer
 from wood.exchange.exchange import Exchange
-from wood.model.commands import Command, Refuse
+from wood.exchange.sessions import GRACE, Auth
+from wood.model.commands import (
+    SWEEP,
+    CloseSession,
+    Command,
+    Heartbeat,
+    OpenSession,
+    Refuse,
+    Sweep,
+)
 from wood.model.errors import ConfigError, ErrorCode, JournalTrimmed
-from wood.model.events import Batch, CommandRefused, Event, Snapshot
+from wood.model.events import (
+    Batch,
+    CommandRefused,
+    Event,
+    HeartbeatAnswered,
+    LoginRefused,
+    Snapshot,
+)
 from wood.model.instruments import Instruments
 
 log = logging.getLogger("wood.redis")
@@ -35,6 +51,12 @@ KEPT = 1_000_000
 
 LEAVING = 1.0
 """Seconds that a node which stops waits for Redis to take note."""
+
+SLACK = 0.05
+"""Seconds for a batch on its way: added to the grace before somebody is looked for who is due."""
+
+MORE_DUE = 0.1
+"""Seconds after a sweep until a node looks whether there is more to do."""
 
 CANCELING = 0.1
 """Seconds after which a task that was cancelled and goes on is cancelled again."""
@@ -49,7 +71,8 @@ class ClusterExchange(Exchange):
     """One node's hold on the book that all nodes share.
 
     `persist` keeps the book when all nodes stop; `lease` is the seconds after which the others take
-    a silent node for dead. The limits, `kept` and `persist` must be the same on all nodes.
+    a silent node for dead, `grace` those in which a participant may come back before its orders are
+    cancelled. All but `url` and `max_queue` must be the same on all nodes.
     """
 
     def __init__(
@@ -63,6 +86,8 @@ class ClusterExchange(Exchange):
         max_resting_orders: int = MAX_RESTING_ORDERS,
         kept: int = KEPT,
         lease: float = LEASE,
+        auth: Auth = Auth.OPEN,
+        grace: float = GRACE,
         max_queue: int = MAX_QUEUE,
         clients: Connect | None = None,
     ) -> None:
@@ -81,7 +106,10 @@ class ClusterExchange(Exchange):
             limits=limits,
             persist=persist,
             lease=lease,
+            auth=auth,
+            grace=grace,
         )
+        self._grace = grace
         self._journal = StoredJournal(self._client, keys, instruments)
         self._writer = Writer(self._fast, keys, instruments, self._membership, self, max_queue)
         self._follower = Follower(self._client, keys, self._journal, self)
@@ -89,7 +117,7 @@ class ClusterExchange(Exchange):
         self._beat_now = asyncio.Event()
         self._progress = asyncio.Event()
         self._own = 0  # the last entry that is this node's own
-        self._refusals: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
+        self._own_events: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
         self._away = False
         self._failure: Exception | None = None
 
@@ -117,6 +145,10 @@ class ClusterExchange(Exchange):
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
         self._writer.submit(commands)
+        last = commands[-1]
+        if type(last) is CloseSession and last.generation:
+            # Its participant may be due then; the others would find out a little later.
+            asyncio.get_running_loop().call_later(self._grace + SLACK, self.beat_soon)
 
     @property
     def full(self) -> bool:
@@ -190,26 +222,21 @@ class ClusterExchange(Exchange):
 
     def refused(self, commands: Sequence[Command]) -> None:
         """Say so to those who asked. It stands in no journal, for nothing can be written."""
-        text = "the exchange cannot take commands now; try again"
-        events: list[Event] = [
-            CommandRefused(
-                command.participant,
-                command.session,
-                command.code if isinstance(command, Refuse) else ErrorCode.UNAVAILABLE,
-                command.text if isinstance(command, Refuse) else text,
-                getattr(command, "order_id", None),
-                getattr(command, "symbol", None),
-            )
-            for command in commands
-        ]
-        # Not before the answers to what was asked earlier.
-        self._refusals.append((self._own, events))
-        self._tell_refusals()
+        self._tell_in_turn([_refusal(c) for c in commands if not isinstance(c, Sweep)])
 
-    def _tell_refusals(self) -> None:
+    def heard(self, heartbeats: Sequence[Command]) -> None:
+        """Answer those who only want to know that they are heard."""
+        self._tell_in_turn([HeartbeatAnswered(c.participant, c.session) for c in heartbeats])
+
+    def _tell_in_turn(self, events: list[Event]) -> None:
+        """Tell what stands in no journal, but not before the answers to what was asked earlier."""
+        self._own_events.append((self._own, events))
+        self._tell_own_events()
+
+    def _tell_own_events(self) -> None:
         at = self._follower.sequence
-        while self._refusals and at.batch >= self._refusals[0][0]:
-            _, events = self._refusals.popleft()
+        while self._own_events and at.batch >= self._own_events[0][0]:
+            _, events = self._own_events.popleft()
             place = (0, at.seq + 1, at.seq, at.time)
             self._tell(Batch(PARTITION, at.epoch, self._membership.writer, *place, events))
 
@@ -244,7 +271,7 @@ class ClusterExchange(Exchange):
     def apply(self, batch: Batch) -> None:
         """Hand a batch to the readers."""
         self._tell(batch)
-        self._tell_refusals()
+        self._tell_own_events()
         self._progress.set()
 
     def _tell(self, batch: Batch) -> None:
@@ -261,7 +288,7 @@ class ClusterExchange(Exchange):
 
     def reset(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the readers: all their clients are told, and closed."""
-        self._refusals.clear()
+        self._own_events.clear()
         for reader in self._readers:
             reader.reset(snapshot)
         self._own = min(self._own, self._follower.sequence.batch)
@@ -276,8 +303,12 @@ class ClusterExchange(Exchange):
         """Beat for ever; say when Redis goes away and when it is back."""
         interval = self._membership.interval
         while True:
+            due = False
             try:
-                self._follower.notice(await self.state())
+                state = await self.state()
+                self._follower.notice(state)
+                if due := state.due:
+                    self._sweep()
             except FAILURES as error:
                 if fault(error) is Fault.BROKEN:
                     raise
@@ -289,11 +320,14 @@ class ClusterExchange(Exchange):
                     log.warning("Redis answers again")
                 self._away = False
             try:
-                async with asyncio.timeout(interval):
+                async with asyncio.timeout(MORE_DUE if due else interval):
                     await self._beat_now.wait()
             except TimeoutError:
                 pass
             self._beat_now.clear()
+
+    def _sweep(self) -> None:
+        self._writer.submit([SWEEP])
 
     def _run(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Have a task of its own that reports how it ends, which it should not."""
@@ -309,6 +343,21 @@ class ClusterExchange(Exchange):
             self._writer.idle.set()
             self._progress.set()
             self._fail(error)
+
+
+def _refusal(command: Command) -> Event:
+    """What to say of a command that Redis does not take."""
+    who = command.participant, command.session
+    text = "the exchange cannot take commands now; try again"
+    match command:
+        case Heartbeat():
+            return HeartbeatAnswered(*who)
+        case OpenSession():
+            return LoginRefused(*who, ErrorCode.UNAVAILABLE, text)
+        case Refuse(code=code, text=why, order_id=order_id, symbol=symbol):
+            return CommandRefused(*who, code, why, order_id, symbol)
+    order_id, symbol = getattr(command, "order_id", None), getattr(command, "symbol", None)
+    return CommandRefused(*who, ErrorCode.UNAVAILABLE, text, order_id, symbol)
 
 
 async def _until_it_works(ask: Callable[[], Awaitable[T]]) -> T:

@@ -2,7 +2,8 @@
 
 A *batch* is `[sessions, symbols, commands]`. A session is `[participant, session, generation]`, a
 command `[kind, session, ...]`; sessions and instruments are named by their place in the lists, from
-1 on. Order ids are strings of digits, since Redis' Lua keeps numbers only up to 2^53.
+1 on. Order ids are strings of digits, since Redis' Lua keeps numbers only up to 2^53. What proves a
+login goes beside the batch, in `EncodedBatch.tokens`, so that no journal has it.
 
 An *entry* is what `decide.lua` made of a batch: `[epoch, batch, writer, number, taken, first, last,
 time, batch of commands, rows]`. It holds the batch as it was sent, so that the rows need not repeat
@@ -21,41 +22,56 @@ from msgspec.msgpack import Decoder, Encoder
 from wood.model.commands import (
     AmendOrder,
     CancelAll,
+    CancelAnonymous,
     CancelOrder,
     CloseSession,
     Command,
+    Heartbeat,
     ListInstruments,
     ListOrders,
     NewOrder,
+    OpenSession,
     OrderCommand,
     Refuse,
+    Sweep,
 )
 from wood.model.errors import ErrorCode
 from wood.model.events import (
     AllCanceled,
     CommandRefused,
     Event,
+    HeartbeatAnswered,
     InstrumentsListed,
     LevelChanged,
+    LoginRefused,
     OpenOrder,
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
     OrdersListed,
+    ParticipantDisabled,
     SessionClosed,
+    SessionOpened,
     Trade,
 )
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL
 
-FORMAT = 1
+FORMAT = 2
 
-NEW, CANCEL, AMEND, ALL, LIST, INSTRUMENTS, REFUSE, GONE = range(1, 9)
+(NEW, CANCEL, AMEND, ALL, LIST, INSTRUMENTS, REFUSE, GONE, OPEN, BEAT, SWEEP, ANONYMOUS) = range(
+    1, 13
+)
 """What a command is."""
 
-(ACCEPTED, REFUSED, CANCELED, AMENDED, CANCEL_ALL, CLOSE, PASSED, QUERY) = range(1, 9)
+(ACCEPTED, REFUSED, CANCELED, AMENDED, CANCEL_ALL, CLOSE, PASSED, QUERY, OPENED, STALE) = range(
+    1, 11
+)
 """The words that begin the rows of the next command."""
-TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE = range(9, 15)
+TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE, OWNER, DISABLED = range(11, 19)
 """The words that follow them."""
+
+NOBODY_ASKED, RECOVERED, NOT_RECOVERED = range(3)
+"""What `OPENED` says of the reports since the last one that the client saw."""
 
 _LASTS = {GTC: 0, IOC: 1, FOK: 2}
 _TIMES_IN_FORCE = (GTC, IOC, FOK)
@@ -66,10 +82,14 @@ _decode: Callable[[bytes | Raw], Any] = Decoder().decode
 
 
 class EncodedBatch(Struct, frozen=True):
-    """A batch on its way: its bytes, and the instruments that it is about, in its order."""
+    """A batch on its way: its bytes, and the instruments that it is about, in its order.
+
+    `tokens` has the digest of a token for each login in it.
+    """
 
     data: bytes
     symbols: tuple[str, ...]
+    tokens: bytes
 
 
 class Entry(Struct, frozen=True, array_like=True, gc=False):
@@ -123,16 +143,20 @@ def encode_batch(commands: Sequence[Command], symbols: Sequence[str]) -> Encoded
             rows.append(_order_row(command, session, place))
         else:
             rows.append(_other_row(command, session, places))
-    return EncodedBatch(_encode((list(sessions), list(places), rows)), tuple(places))
+    tokens = [command.token for command in commands if isinstance(command, OpenSession)]
+    data = _encode((list(sessions), list(places), rows))
+    return EncodedBatch(data, tuple(places), _encode(tokens))
 
 
-_PERHAPS_FOR_ALL = {CancelAll, ListOrders, CloseSession}
+_PERHAPS_FOR_ALL = {CancelAll, CancelAnonymous, ListOrders, OpenSession, CloseSession, Sweep}
 
 
 def _is_for_all(command: Command) -> bool:
     if isinstance(command, CancelAll | ListOrders):
         return command.symbol is None
-    return isinstance(command, CloseSession) and command.cancel_orders
+    if isinstance(command, OpenSession):
+        return command.is_resuming
+    return not isinstance(command, CloseSession) or command.cancel_orders
 
 
 def _order_row(command: OrderCommand, session: int, place: int) -> tuple[Any, ...]:
@@ -159,16 +183,27 @@ def _other_row(command: Command, session: int, places: dict[str, int]) -> tuple[
     match command:
         case Refuse(code=code, text=text, order_id=order_id, symbol=symbol):
             return REFUSE, session, code, text, None if order_id is None else str(order_id), symbol
-        case CancelAll(symbol=symbol) | ListOrders(symbol=symbol):
-            kind = ALL if isinstance(command, CancelAll) else LIST
-            if symbol is None:
-                return kind, session, None
-            return kind, session, places.setdefault(symbol, len(places) + 1)
+        case CancelAll(symbol=symbol, whose=whose):
+            return ALL, session, _place(places, symbol), whose
+        case ListOrders(symbol=symbol):
+            return LIST, session, _place(places, symbol)
         case ListInstruments():
             return INSTRUMENTS, session
+        case OpenSession(name=name, resumes=resumes, last_seq=last_seq, epoch=epoch):
+            return OPEN, session, name, resumes, last_seq, epoch, command.cancel_orders
         case CloseSession(cancel_orders=cancel_orders):
             return GONE, session, None, cancel_orders
+        case Heartbeat():
+            return BEAT, session
+        case Sweep():
+            return SWEEP, session
+        case CancelAnonymous(before=before):
+            return ANONYMOUS, session, before
     raise TypeError(f"an exchange does not take {type(command).__name__}")
+
+
+def _place(places: dict[str, int], symbol: str | None) -> int | None:
+    return None if symbol is None else places.setdefault(symbol, len(places) + 1)
 
 
 def decode_events(entry: Entry, answers: bytes | None, symbols: Sequence[str]) -> list[Event]:
@@ -254,7 +289,7 @@ class _Walk:
                 seq += 1
                 events.append(OrderCanceled(seq, participant, symbol, order_id, rows[at + 1]))
                 at += 2
-            elif 0 < word <= QUERY:
+            elif 0 < word <= STALE:
                 command = next(commands)
                 participant, session, _ = sessions[command[1] - 1]
                 if command[0] <= AMEND:
@@ -272,10 +307,17 @@ class _Walk:
                     at += 3
                 elif word == REFUSED:
                     code, text = _CODES[rows[at + 1]], rows[at + 2]
-                    events.append(
-                        CommandRefused(participant, session, code, text, order_id, symbol)
-                    )
+                    if command[0] == OPEN:
+                        events.append(LoginRefused(participant, session, code, text))
+                    else:
+                        events.append(
+                            CommandRefused(participant, session, code, text, order_id, symbol)
+                        )
                     at += 3
+                elif word == OPENED:
+                    seq += 1
+                    self._opened(seq, command, session, *rows[at + 1 : at + 4])
+                    at += 4
                 else:
                     self._answer(word, command, participant, session)
                     at += 1
@@ -288,7 +330,13 @@ class _Walk:
                 symbol = rows[at + 1]
                 at += 2
             elif word == DONE:
-                self._done(command, participant, session, rows[at + 1])
+                self._done(command, sessions[command[1] - 1][0], session, rows[at + 1])
+                at += 2
+            elif word == OWNER:
+                participant = rows[at + 1]
+                at += 2
+            elif word == DISABLED:
+                events.append(ParticipantDisabled(rows[at + 1]))
                 at += 2
             else:
                 raise ValueError(f"an entry of the journal has the unknown word {word!r}")
@@ -311,12 +359,40 @@ class _Walk:
                 orders = [_open_order(*row) for row in answer]
                 self.events.append(OrdersListed(participant, session, asked, orders))
 
+    def _opened(
+        self,
+        seq: int,
+        command: list[Any],
+        asker: str,
+        session: str,
+        operator: bool,
+        recovered: int,
+    ) -> None:
+        orders = None
+        if recovered == NOT_RECOVERED and self._answers is not None:
+            orders = [_open_order(*row) for row in next(self._answers)]
+        self.events.append(
+            SessionOpened(
+                seq,
+                command[2],
+                session,
+                asker,
+                operator,
+                command[4],
+                None if recovered == NOBODY_ASKED else recovered == RECOVERED,
+                orders,
+            )
+        )
+
     def _done(self, command: list[Any], participant: str, session: str, count: int) -> None:
         """The answer that follows the events of its command."""
         if command[0] == GONE:
             self.events.append(SessionClosed(participant, session))
-        else:
-            symbol = None if command[2] is None else self._symbols[command[2] - 1]
+        elif command[0] == BEAT:
+            self.events.append(HeartbeatAnswered(participant, session))
+        elif command[0] != SWEEP:
+            named = command[0] == ALL and command[2] is not None
+            symbol = self._symbols[command[2] - 1] if named else None
             self.events.append(AllCanceled(participant, session, symbol, count))
 
 

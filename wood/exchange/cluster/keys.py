@@ -4,8 +4,8 @@ All keys of a partition begin with `<prefix>:{<partition>}:`, so that they lie i
 Redis Cluster. None has a time to live. Nothing else in the database is ever touched.
 
     meta            hash    what nodes agree on: rules, market (JSON), persist, max_open_orders,
-                            max_resting_orders, kept, lease, outage; and how far things are: id,
-                            seq, batch, time, epoch, server, rows, resting
+                            max_resting_orders, kept, lease, outage, auth, grace; and how far things
+                            are: id, seq, batch, time, epoch, server, rows, resting
     writers         hash    writer -> [number, taken, entry id] of its last batch; who is not in
                             it is dead, and takes no part
     beats           zset    writer or candidate -> when it was last heard of, in microseconds
@@ -14,6 +14,13 @@ Redis Cluster. None has a time to live. Nothing else in the database is ever tou
     marks           list    [rows, entry id]: where the journal may be cut
     open            hash    participant -> how many orders it has open
     owned           zset    `participant symbol id`, score 0: whose open orders
+    participants    hash    name -> [SHA-256 of the token, added, operator, disabled]
+    sessions        hash    session -> [participant, generation, writer, cancel on disconnect]:
+                            those who have logged in and have a connection
+    present         zset    `participant session`, score 0: the same by participant
+    placed          zset    `writer session`, score 0: the same by node
+    leaving         zset    participant -> since when it is gone, if its orders are to be cancelled;
+                            0 for one who was disabled
     bids:<symbol>   zset    `<arrival, 16 digits> participant id` -> minus the price in ticks
     asks:<symbol>   zset    `<arrival, 16 digits> participant id` -> the price in ticks
     orders:<symbol> hash    `participant id` -> [left, key, arrival, taken, post only]
@@ -34,7 +41,10 @@ PREFIX = "wood"
 PARTITION = "main"
 """There is one partition for now."""
 
-_FIXED = ("meta", "writers", "epochs", "journal", "marks", "open", "owned")
+_FIXED = (
+    *("meta", "writers", "epochs", "journal", "marks", "open", "owned"),
+    *("participants", "sessions", "present", "placed", "leaving"),
+)
 _BY_INSTRUMENT = ("bids", "asks", "orders", "levels")
 
 
@@ -46,7 +56,10 @@ class Keys:
         self.fixed = [self._start + name for name in _FIXED]
         """Those that every batch needs, in the order in which `decide.lua` has them."""
         self.meta, self.writers, self.epochs, self.journal, *_ = self.fixed
+        *_, self.participants, self.sessions, _, self.placed, self.leaving = self.fixed
         self.beats = self._start + "beats"
+        self.cleared = [key for key in self.fixed[3:] if key != self.participants]
+        """Those that go when the book is cleared, beside the first three and the instruments'."""
 
     def of(self, symbols: Iterable[str]) -> list[str]:
         """The keys of instruments: bids, asks, orders and levels of each."""

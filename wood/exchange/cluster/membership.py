@@ -9,6 +9,7 @@ from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.rules import difference, market_text, rules_text, symbols_in
 from wood.exchange.cluster.scripts import BEAT, JOIN, LEAVE
+from wood.exchange.sessions import GRACE, Auth
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instruments
 
@@ -41,6 +42,8 @@ class State:
     batch: int
     time: int
     """Of the last entry, in microseconds since the epoch of clocks."""
+    due: bool
+    """Whether a sweep has something to do."""
 
 
 class Membership:
@@ -58,6 +61,8 @@ class Membership:
         limits: tuple[int, int, int],
         persist: bool,
         lease: float,
+        auth: Auth = Auth.OPEN,
+        grace: float = GRACE,
     ) -> None:
         self.writer = ""
         """The random id of this node, another one after each `join`; empty before the first."""
@@ -66,12 +71,13 @@ class Membership:
         """Seconds from beat to beat."""
         self._client = client
         self._keys = keys
-        self._rules = rules_text(instruments, *limits, lease)
+        self._rules = rules_text(instruments, *limits, lease, auth, grace)
         self._market = market_text(instruments)
         self._limits = limits
         self._persist = persist
         # Two beats that nobody sent are an outage.
-        self._times = int(lease * 1e6), int(2 * self.interval * 1e6)
+        self._times = int(lease * 1e6), int(2 * self.interval * 1e6), int(grace * 1e6)
+        self._auth = auth
 
     async def join(self, *, starting: bool) -> None:
         """Become a writer under a new id. A node that starts may be the first and clear the book.
@@ -104,10 +110,9 @@ class Membership:
     async def _ask(self, starting: bool, stored: str, since: str) -> list[str]:
         keys = self._keys
         symbols = dict.fromkeys([*symbols_in(stored), *symbols_in(self._rules)])
-        cleared = [*keys.fixed[3:], *keys.of(symbols)]
         answer = await JOIN.run(
             self._client,
-            [*keys.fixed[:3], keys.beats, *cleared],
+            [*keys.fixed[:3], keys.beats, keys.leaving, *keys.cleared, *keys.of(symbols)],
             self._candidate,
             self._rules,
             stored,
@@ -119,21 +124,22 @@ class Membership:
             keys.channels(),
             *self._limits,
             *self._times,
+            self._auth,
         )
         return [part.decode() for part in answer]
 
     async def beat(self) -> State | None:
         """Show that this node lives; declare dead who does not. None if there is no partition."""
         keys, writer = self._keys, self.writer
-        answer = await BEAT.run(self._client, [*keys.fixed[:3], keys.beats], writer)
+        where = [*keys.fixed[:3], keys.beats, keys.placed, keys.leaving]
+        answer = await BEAT.run(self._client, where, writer)
         if not answer:
             return None
-        alive, partition_id, epoch, seq, batch, time, dead = answer
+        alive, partition_id, epoch, seq, batch, time, dead, due = answer
         for name in dead:
             log.warning("node %s has been silent for a lease: declared dead", name.decode())
-        return State(
-            writer, bool(alive), partition_id.decode(), int(epoch), int(seq), int(batch), int(time)
-        )
+        place = (int(epoch), int(seq), int(batch), int(time))
+        return State(writer, bool(alive), partition_id.decode(), *place, bool(due))
 
     async def leave(self) -> None:
         """Be a writer no more, on purpose: nobody has to wait for the end of the lease."""

@@ -3,6 +3,7 @@
 import json
 
 from wood.exchange.cluster.formats import FORMAT
+from wood.exchange.sessions import GRACE, Auth
 from wood.model.instruments import Instrument, Instruments
 
 
@@ -12,6 +13,8 @@ def rules_text(
     max_resting_orders: int,
     kept: int,
     lease: float,
+    auth: Auth = Auth.OPEN,
+    grace: float = GRACE,
 ) -> str:
     """The rules as JSON: two nodes agree if these are the same text."""
     rules = {
@@ -20,6 +23,8 @@ def rules_text(
         "max_resting_orders": max_resting_orders,
         "journal": kept,
         "lease": float(lease),
+        "auth": auth,
+        "grace": float(grace),
     }
     return json.dumps(rules)
 
@@ -57,6 +62,8 @@ def difference(mine: str, persist: bool, stored: str, stored_persist: bool) -> s
         "max_resting_orders": "--max-resting-orders",
         "journal": "--journal",
         "lease": "--lease",
+        "auth": "--auth",
+        "grace": "--reconnect-grace",
     }
     return "; ".join(
         f"{name}: {_short(theirs.get(key))} there, {_short(ours.get(key))} here"

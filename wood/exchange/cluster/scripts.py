@@ -29,7 +29,10 @@ class Script:
             return await client.execute_command("EVALSHA", *command)
 
 
-DECIDE = Script("epoch", "decide", "books", "trade", "orders", "lists", "batch", "write")
+DECIDE = Script(
+    *("epoch", "decide", "books", "trade", "orders", "lists"),
+    *("sessions", "sweep", "batch", "write"),
+)
 JOIN = Script("epoch", "members", "join")
 BEAT = Script("epoch", "members", "beat")
 LEAVE = Script("epoch", "leave")

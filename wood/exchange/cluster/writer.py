@@ -18,7 +18,7 @@ from wood.exchange.cluster.formats import EncodedBatch, Entry, decode_entry, enc
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import Membership
 from wood.exchange.cluster.scripts import DECIDE
-from wood.model.commands import CloseSession, Command, ListInstruments, ListOrders
+from wood.model.commands import CloseSession, Command, Heartbeat, ListInstruments, ListOrders
 
 log = logging.getLogger("wood.redis")
 
@@ -75,6 +75,9 @@ class Target(Protocol):
 
     def refused(self, commands: Sequence[Command]) -> None:
         """These commands will not be taken."""
+
+    def heard(self, heartbeats: Sequence[Command]) -> None:
+        """These need not be sent, for there is nothing among them to keep in order."""
 
     def came_back(self) -> None:
         """This node was no writer any more, and is another one now."""
@@ -186,6 +189,7 @@ class Writer:
             elif self._state is _State.DEAD:
                 await self._come_back()
             elif self._queue and self._state is _State.OPEN:
+                self._hear_heartbeats()
                 sent = self._send()
             else:
                 if self._state is _State.CLOSED:
@@ -224,7 +228,7 @@ class Writer:
 
     def _send(self) -> _Sent | None:
         queue = self._queue
-        if not queue or self._state is not _State.OPEN:
+        if not queue or self._state is not _State.OPEN or type(queue[0]) is Heartbeat:
             return None
         commands = [queue.popleft() for _ in range(min(len(queue), MAX_COMMANDS))]
         number = self._number + 1
@@ -232,6 +236,14 @@ class Writer:
         batch = encode_batch(commands, self._symbols)
         self.outcome = asyncio.create_task(self._decide(number, batch))
         return _Sent(number, commands, self.outcome)
+
+    def _hear_heartbeats(self) -> None:
+        """Nothing is under way that these would have to wait for: they need no batch."""
+        heartbeats: list[Command] = []
+        while self._queue and type(self._queue[0]) is Heartbeat:
+            heartbeats.append(self._queue.popleft())
+        if heartbeats:
+            self._target.heard(heartbeats)
 
     async def _decide(self, number: int, batch: EncodedBatch) -> Outcome:
         """Send a batch until there is no doubt about what became of it."""
@@ -244,7 +256,9 @@ class Writer:
         while True:
             try:
                 answer = await DECIDE.run(
-                    self._client, keys, self._membership.writer, number, batch.data, channels
+                    self._client,
+                    keys,
+                    *(self._membership.writer, number, batch.data, channels, batch.tokens),
                 )
                 break
             except FAILURES as error:

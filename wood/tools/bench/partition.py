@@ -81,6 +81,7 @@ class Partition:
             self._number,
             batch.encoded.data,
             self.keys.channels(),
+            batch.encoded.tokens,
         )
         if answer[0] != b"ok" or answer[1] != batch.size:
             raise WoodError(f"the script did not take a batch of {batch.size}: {answer[:2]}")

@@ -28,13 +28,19 @@ for i = 1, #books do
     fetch_totals(books[i], levels[i])
 end
 
-local taken, answers = 0, {}
+fetch_sessions()
+local taken = 0
 for i = 1, #commands do
     if size >= MAX_ROWS then break end
     taken = i
     local command = commands[i]
     local kind, session, index = command[1], sessions[command[2]], command[3]
-    if kind == NEW then
+    if session[3] > 0 and not holds(session) then
+        n = n + 1
+        out[n] = STALE
+        size = size + 1
+        unnumbered = unnumbered + 1
+    elseif kind == NEW then
         new_order(books[index], session, command)
     elseif kind == CANCEL then
         cancel_order(books[index], command)
@@ -46,22 +52,26 @@ for i = 1, #commands do
         size = size + 1
         unnumbered = unnumbered + 1
     elseif kind == ALL then
-        n = n + 1
-        out[n] = CANCEL_ALL
-        local count = cancel_in(session[1], index)
-        out[n + 1], out[n + 2] = DONE, count
-        n = n + 2
-        size = size + 1
-        unnumbered = unnumbered + 1
+        begin(CANCEL_ALL)
+        if command[4] then own(command[4]) end
+        done(cancel_in(command[4] or session[1], index))
+    elseif kind == ANONYMOUS then
+        begin(CANCEL_ALL)
+        done(cancel_anonymous(index))
+    elseif kind == OPEN then
+        open_session(session, command)
     elseif kind == GONE then
-        n = n + 1
-        out[n] = CLOSE
-        if command[4] then cancel_in(session[1], nil) end
+        begin(CLOSE)
+        if close_session(session, command[4]) then cancel_in(session[1], nil) end
         -- The answer is a row of its own, since it comes after those.
-        out[n + 1], out[n + 2] = DONE, 0
-        n = n + 2
-        size = size + 1
-        unnumbered = unnumbered + 1
+        done(0)
+    elseif kind == BEAT then
+        begin(CLOSE)
+        done(0)
+    elseif kind == SWEEP then
+        begin(CLOSE)
+        sweep()
+        done(0)
     elseif kind == LIST or kind == INSTRUMENTS then
         -- Long, and told once: its answer is not kept in the journal.
         n = n + 1

@@ -8,6 +8,14 @@ local out, n = {}, 0         -- the rows of the entry, flat
 local size = 0               -- how many they are, and orders looked at beside
 local unnumbered = 0
 
+-- For the end: hand many values to a command, some at a time.
+local function each(command, key, values, count)
+    for from = 1, count, CHUNK do
+        local to = from + CHUNK - 1
+        call(command, key, unpack(values, from, to < count and to or count))
+    end
+end
+
 -- A side is what lies in Redis, loaded as far as needed, and what this batch added to it. What lies
 -- there does not change before the end, so ranks stay true meanwhile.
 local function new_side(zset)
@@ -16,7 +24,7 @@ local function new_side(zset)
 end
 
 for i = 1, #symbols do
-    local k = 4 + 4 * i
+    local k = 9 + 4 * i
     books[i] = {symbol = symbols[i], bids = new_side(KEYS[k]), asks = new_side(KEYS[k + 1]),
                 orders_key = KEYS[k + 2], levels_key = KEYS[k + 3],
                 orders = {}, totals = {}, changed = {}}

@@ -7,6 +7,11 @@
 --       [5] marks     list    places where the journal may be cut: rows before, id, in MessagePack
 --       [6] open      hash    participant -> how many orders it has open
 --       [7] owned     zset    "participant symbol id", all scores 0: whose open orders
+--       [8] participants hash  name -> digest of the token, added, operator, disabled
+--       [9] sessions  hash    session -> participant, generation, writer, cancels
+--       [10] present  zset    "participant session", all scores 0
+--       [11] placed   zset    "writer session", all scores 0
+--       [12] leaving  zset    participant -> since when it is gone
 --       then four for each instrument of the batch, in the order of its symbols:
 --           bids      zset    "arrival participant id" -> minus the price
 --           asks      zset    "arrival participant id" -> the price
@@ -16,7 +21,8 @@
 --       and its sign tells the side. Quantities are lots. Equal keys sort by member, so by arrival,
 --       which is the number of the event by which the order came to rest there.
 -- ARGV  [1] writer  [2] number of the batch, from 1  [3] the batch in MessagePack, see formats.py
---       [4] what the channel begins with that it is announced on
+--       [4] what the channel begins with that it is announced on  [5] for each login of the batch
+--       the digest of its token, in MessagePack
 -- Returns {"ok", commands taken, entry, answers to queries} or, when this batch was decided before,
 --       {"again", commands taken, id of its entry}, or {"fenced"} for a writer that is unknown or
 --       out of step, whose commands are not taken.
@@ -33,11 +39,14 @@ local MAX_LEVEL = 9007199254740992 -- lots that no level reaches
 local CHUNK = 1000           -- values handed to one call; Lua's stack ends near 8,000
 local WIDTH = 17             -- of the arrival number in a member, and the blank after it
 
--- What an entry says, see formats.py. Those up to QUERY come first for their command.
+-- What an entry says, see formats.py. Those up to STALE come first for their command.
 local ACCEPTED, REFUSED, CANCELED, AMENDED, CANCEL_ALL, CLOSE, PASSED, QUERY = 1, 2, 3, 4, 5, 6, 7, 8
-local TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE = 9, 10, 11, 12, 13, 14
+local OPENED, STALE = 9, 10
+local TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE = 11, 12, 13, 14, 15, 16
+local OWNER, DISABLED = 17, 18
 -- What a command is.
 local NEW, CANCEL, AMEND, ALL, LIST, INSTRUMENTS, REFUSE, GONE = 1, 2, 3, 4, 5, 6, 7, 8
+local OPEN, BEAT, SWEEP, ANONYMOUS = 9, 10, 11, 12
 local GTC, IOC, FOK = 0, 1, 2
 
 local writer, number = ARGV[1], tonumber(ARGV[2])

@@ -31,3 +31,15 @@ local function begin_epoch(epochs, epoch, seq, batch)
     call('RPUSH', epochs, pack(epoch, seq, batch))
     call('LTRIM', epochs, -1000, -1)
 end
+
+-- Writers that are no more, and had sessions.
+local function dead_with_sessions(writers, placed)
+    local dead, from = {}, '-'
+    while true do
+        local first = call('ZRANGEBYLEX', placed, from, '+', 'LIMIT', 0, 1)[1]
+        if not first then return dead end
+        local name = match(first, '^[^ ]+')
+        if call('HEXISTS', writers, name) == 0 then dead[#dead + 1] = name end
+        from = '(' .. name .. '!' -- what sorts after all that begins with the name and a blank
+    end
+end

@@ -1,14 +1,14 @@
 -- Become a writer; as the first node of a cluster, claim the partition and clear what it held.
 --
--- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset
---       [5..] everything else that is cleared: the journal, the books of the instruments in the
---       stored rules and in one's own
+-- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset  [5] leaving zset
+--       [6..] everything else that is cleared: the journal, the sessions, the books of the
+--       instruments in the stored rules and in one's own
 -- ARGV  [1] writer  [2] the rules, JSON  [3] the stored rules for which KEYS were made, '' for none
 --       [4] what of one's rules a book depends on, JSON  [5] '1' to persist
 --       [6] '1' if the process starts, '0' if it comes back  [7] an id for a new partition
 --       [8] when this node first asked, in microseconds, '0' if now  [9] what the channel begins with
 --       [10] max_open_orders  [11] max_resting_orders  [12] kept  [13] lease  [14] outage: the
---       silence of all that counts as one; both in microseconds
+--       silence of all that counts as one  [15] grace; all three in microseconds  [16] auth
 -- Returns {'joined', '1' if it was the first, orders cleared, '1' if they had been persisted},
 --       {'wait', since}: ask again with `since` until somebody has beaten or all leases have ended,
 --       {'other', stored rules}: KEYS were made for others, ask again,
@@ -33,7 +33,7 @@ end
 local function agree()
     call('HSET', KEYS[1], 'rules', rules, 'market', market, 'persist', persist,
         'max_open_orders', ARGV[10], 'max_resting_orders', ARGV[11], 'kept', ARGV[12],
-        'lease', ARGV[13], 'outage', ARGV[14])
+        'lease', ARGV[13], 'outage', ARGV[14], 'grace', ARGV[15], 'auth', ARGV[16])
 end
 
 local function create()
@@ -49,7 +49,7 @@ if not stored then
     return {'joined', '1', '0', '0'}
 end
 
-local _, silence, time = reap(KEYS[2], KEYS[4], now, tonumber(meta[6]), tonumber(meta[7]))
+local _, silence, time = reap(KEYS[2], KEYS[4], KEYS[5], now, tonumber(meta[6]), tonumber(meta[7]))
 now = time
 if silence or since == 0 then since = now end
 local writers = call('HKEYS', KEYS[2])
@@ -63,7 +63,7 @@ if starting == '1' and #writers == 0 then
         return {'joined', '1', '0', '0'}
     end
     call('UNLINK', unpack(KEYS, 1, 3))
-    for i = 5, #KEYS do call('UNLINK', KEYS[i]) end
+    for i = 6, #KEYS do call('UNLINK', KEYS[i]) end
     create()
     return {'joined', '1', meta[4], meta[2]}
 end

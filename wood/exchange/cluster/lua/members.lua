@@ -8,9 +8,15 @@ local function beat(beats, now, name)
     redis.pcall('ZADD', beats, text(now), name)
 end
 
+-- Who left while nobody could come back may still do so; 0 is the score of the disabled.
+local function wait_again(leaving, now)
+    local names = call('ZRANGEBYSCORE', leaving, '(0', '+inf')
+    for i = 1, #names do redis.pcall('ZADD', leaving, text(now), names[i]) end
+end
+
 -- Returns the dead, whether everybody's lease began again, and the time, which for leases never runs
 -- backwards, whatever the clock of the server does.
-local function reap(writers, beats, now, lease, outage)
+local function reap(writers, beats, leaving, now, lease, outage)
     local found = call('ZRANGE', beats, 0, -1, 'WITHSCORES')
     local newest = 0
     for i = 2, #found, 2 do
@@ -18,6 +24,7 @@ local function reap(writers, beats, now, lease, outage)
     end
     if newest >= now then now = newest + 1 end
     local dead, silence = {}, now - newest > outage
+    if silence then wait_again(leaving, now) end
     for i = 1, #found, 2 do
         if silence then
             beat(beats, now, found[i])

@@ -6,13 +6,6 @@ call('XADD', KEYS[4], id, 'b', entry)
 call('HSET', KEYS[2], writer, pack(number, taken, id))
 if new_epoch then begin_epoch(KEYS[3], epoch, first - 1, batch - 1) end
 
-local function each(command, key, values, count)
-    for from = 1, count, CHUNK do
-        local to = from + CHUNK - 1
-        call(command, key, unpack(values, from, to < count and to or count))
-    end
-end
-
 local owned, not_owned = {}, {}
 local owned_count, not_owned_count = 0, 0
 for i = 1, #books do
@@ -83,6 +76,8 @@ for participant, count in pairs(open) do
 end
 each('HSET', KEYS[6], counts, #counts)
 each('HDEL', KEYS[6], none, #none)
+
+write_sessions()
 
 -- The journal is cut in steps, by rows: refusals have no number, but take room.
 local step = kept >= 100 and kept / 100 or 1

@@ -1,0 +1,56 @@
+"""What a client missed that resumes: its reports out of the journal."""
+
+from collections.abc import AsyncIterator
+
+from wood.exchange.exchange import Exchange
+from wood.model.errors import JournalTrimmed
+from wood.model.events import (
+    Batch,
+    OrderAccepted,
+    OrderAmended,
+    OrderCanceled,
+    SessionOpened,
+    Trade,
+)
+from wood.wire.reports import Reports
+
+
+async def replay(
+    exchange: Exchange, opened: SessionOpened, reports: Reports
+) -> AsyncIterator[list[bytes]]:
+    """The reports of a participant between what its client saw and the login, batch by batch.
+
+    Raises `JournalTrimmed` if the journal was cut, or replaced, while it was read.
+    """
+    after, until = opened.last_seq or 0, opened.seq
+    async for batch in exchange.events(after, opened.participant):
+        lines = _reports(batch, opened.participant, after, until, reports)
+        if lines:
+            yield lines
+        if batch.last >= until:
+            return
+    raise JournalTrimmed(f"the journal ends before number {until}")
+
+
+def _reports(
+    batch: Batch, participant: str, after: int, until: int, reports: Reports
+) -> list[bytes]:
+    """Those of `participant` with numbers between `after` and `until`."""
+    lines: list[bytes] = []
+    time = batch.time
+    for event in batch.events:
+        if isinstance(event, Trade):
+            if event.maker == participant and after < event.seq < until:
+                lines.append(reports.maker_fill(event, time))
+            if event.taker == participant and after < event.seq + 1 < until:
+                lines.append(reports.taker_fill(event, time))
+        elif isinstance(event, OrderAccepted | OrderCanceled | OrderAmended):
+            if event.participant != participant or not after < event.seq < until:
+                continue
+            if isinstance(event, OrderAccepted):
+                lines.append(reports.new(event, time))
+            elif isinstance(event, OrderCanceled):
+                lines.append(reports.canceled(event, time))
+            else:
+                lines.append(reports.amended(event, time))
+    return lines
