@@ -1,6 +1,7 @@
 """The journal of an engine in memory: the last batches, by number."""
 
 from collections import deque
+from itertools import takewhile
 
 from wood.model.errors import JournalTrimmed
 from wood.model.events import Batch
@@ -34,4 +35,5 @@ class Journal:
         """The batches with numbers greater than `seq`. Raises `JournalTrimmed`."""
         if seq < self.trimmed:
             raise JournalTrimmed(f"the journal begins after number {self.trimmed}")
-        return [batch for batch in self._batches if batch.last > seq]
+        newest_first = takewhile(lambda batch: batch.last > seq, reversed(self._batches))
+        return list(newest_first)[::-1]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
-from wood.model.commands import Command, Refuse
+from wood.model.commands import CloseSession, Command, OpenSession, Refuse
 from wood.model.errors import ErrorCode, JournalTrimmed
 from wood.model.events import LoginRefused, SessionOpened
 from wood.node.connection import TURN, Connection, Owner, Pause
@@ -65,6 +65,8 @@ class PrivateConnection(Connection):
         """What `flush` will send."""
         self._node = node
         self._answer_due = False
+        self._login_due = False
+        self._gone = False
         self._later: asyncio.TimerHandle | None = None  # the end of its patience, or an answer
         self._pulse: Pulse | None = None
         self._replay: asyncio.Task[None] | None = None
@@ -97,6 +99,8 @@ class PrivateConnection(Connection):
 
     def dismiss(self, code: ErrorCode, text: str) -> None:
         """Say what is still to be said, then why this is the end, and close."""
+        if self._gone:
+            self._leave()
         if self.finishing:
             return
         if self._replay is None:
@@ -115,6 +119,10 @@ class PrivateConnection(Connection):
             "%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session
         )
         session.logged_in(event)
+        self._login_due = False
+        if self.finishing:
+            self._log_out()
+            return None
         reports = encodings.session_packed if session.packed else encodings.session_json
         self.reports = reports
         self._cancel_timer()
@@ -136,12 +144,24 @@ class PrivateConnection(Connection):
 
     def login_refused(self, event: LoginRefused) -> None:
         """Answer in a while: whoever guesses shall wait."""
+        self._login_due = False
+        if self._gone:
+            self._leave()
+            return
         delay = 0.0
         if event.code is not ErrorCode.UNAVAILABLE:
             delay = self._node.failures.delay(self.address)
             log.warning("%s %s from %s: a login failed", self.kind, self.name, self.address)
         line = self.reports.error(event.code, event.text)
         asyncio.get_running_loop().call_later(delay, self._answer, line)
+
+    def _log_out(self) -> None:
+        """The client went while its login was under way: the engine takes it for connected."""
+        session = self.session
+        close = CloseSession(session.participant, session.name, session.generation)
+        self._node.submit(self, [close])
+        if self._gone:
+            self._leave()
 
     def _answer(self, line: bytes) -> None:
         self.write(line)
@@ -181,7 +201,13 @@ class PrivateConnection(Connection):
 
     def lost(self) -> None:
         """Tell the engine, which may have orders to cancel."""
+        self._gone = True
         self._rest()
+        # The answer to a login must find somebody who takes it back.
+        if not self._login_due:
+            self._leave()
+
+    def _leave(self) -> None:
         self._node.router.remove(self.session.participant, self.session.name, self)
         self._say(self.session.close())
 
@@ -243,6 +269,7 @@ class PrivateConnection(Connection):
         self._node.submit(self, commands)
         if isinstance(commands[-1], QUERIES):
             self._answer_due = True
+            self._login_due = isinstance(commands[-1], OpenSession)
             self.pause(Pause.ANSWER)
 
     def _refuse_here(self, commands: Sequence[Command]) -> list[Command]:

@@ -187,6 +187,8 @@ class Follower:
             entries = await self._journal.after(sequence.position)
             if not entries or entries[0].batch > sequence.batch + 1:
                 lost = "the journal was trimmed past this node's position"
+                # What became of logins on their way stood in there: they end with this writer.
+                forked = True
                 break
             reached = sequence.batch
             for entry in entries:

@@ -83,21 +83,29 @@ local function leave(participant, since)
     someone_left = true
 end
 
+-- Where epochs began, and the first number in the journal: read once for all who resume in a batch.
+local past
+
+local function history()
+    if past then return past end
+    past = {epochs = {}, oldest = first}
+    local rows = call('LRANGE', KEYS[3], 0, -1)
+    for i = 1, #rows do past.epochs[i] = {decode(rows[i])} end
+    local entry = call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1]
+    if entry then past.oldest = decode(entry[2][2])[6] end
+    return past
+end
+
 -- Whether event `last` of the epoch `base` is in the present history, and all since then in the journal.
 local function has_all_since(base, last)
     if not base or not last or last > seq then return false end
     local known = false
-    local rows = call('LRANGE', KEYS[3], 0, -1)
-    for i = 1, #rows do
-        local each_epoch, at = decode(rows[i])
-        if known and at < last then return false end
-        known = known or each_epoch == base
+    for _, row in ipairs(history().epochs) do
+        if known and row[2] < last then return false end
+        known = known or row[1] == base
     end
     if not known or (new_epoch and first - 1 < last) then return false end
-    local oldest = call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1]
-    if not oldest then return last >= first - 1 end
-    local entry = decode(oldest[2][2])
-    return entry[6] <= last + 1
+    return history().oldest <= last + 1
 end
 
 local function open_session(session, command)
