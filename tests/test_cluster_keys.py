@@ -21,13 +21,14 @@ def catalogue(keys: Keys) -> list[str]:
 def test_every_name_begins_with_the_prefix_and_has_the_hash_tag(prefix: str) -> None:
     keys = Keys(prefix)
     names = [*catalogue(keys), keys.channels(), keys.channel("id"), keys.levels("WOOD")]
+    names += [keys.participants, keys.leaving]
     assert all(name.startswith(f"{prefix}:{{main}}:") for name in names)
 
 
 def test_no_name_stands_for_two_things() -> None:
     keys = Keys("wood")
-    names = catalogue(keys)
-    assert len(set(names)) == len(names) == 16
+    names = [*catalogue(keys), keys.participants, keys.leaving]
+    assert len(set(names)) == len(names) == 18
     # Symbols have no colon, so none can make the key of another kind or instrument.
     assert keys.levels("WOOD") == keys.of(["WOOD"])[3] == "wood:{main}:levels:WOOD"
     assert keys.channel("id") == keys.channels() + "id"

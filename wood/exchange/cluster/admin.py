@@ -30,14 +30,14 @@ class Partition:
         return None if resting is None else int(resting)
 
     async def clear(self, waits: Callable[[], None] = lambda: None) -> int:
-        """Delete everything; return how many orders were open.
+        """Delete everything but the participants; return how many orders were open.
 
         Waits for the end of the leases of nodes that may be dead, after calling `waits`. Raises
         `ConfigError` if one is alive.
         """
         keys, stored, since, who = self._keys, "", "0", secrets.token_hex(8)
         while True:
-            everything = [*keys.fixed[2:], *keys.of(symbols_in(stored))]
+            everything = [*keys.fixed[2:], keys.leaving, *keys.of(symbols_in(stored))]
             answer = await RESET.run(
                 self._client,
                 [*keys.fixed[:2], keys.beats, *everything],

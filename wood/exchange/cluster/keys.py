@@ -14,6 +14,9 @@ Redis Cluster. None has a time to live. Nothing else in the database is ever tou
     marks           list    [rows, entry id]: where the journal may be cut
     open            hash    participant -> how many orders it has open
     owned           zset    `participant symbol id`, score 0: whose open orders
+    participants    hash    participant -> [digest, added, operator, disabled]; no start of a node
+                            and no `wood reset` clears it
+    leaving         zset    participant -> when its orders are to be cancelled, 0 for at once
     bids:<symbol>   zset    `<arrival, 16 digits> participant id` -> minus the price in ticks
     asks:<symbol>   zset    `<arrival, 16 digits> participant id` -> the price in ticks
     orders:<symbol> hash    `participant id` -> [left, key, arrival, taken, post only]
@@ -47,6 +50,8 @@ class Keys:
         """Those that every batch needs, in the order in which `decide.lua` has them."""
         self.meta, self.writers, self.epochs, self.journal, *_ = self.fixed
         self.beats = self._start + "beats"
+        self.participants = self._start + "participants"
+        self.leaving = self._start + "leaving"
 
     def of(self, symbols: Iterable[str]) -> list[str]:
         """The keys of instruments: bids, asks, orders and levels of each."""
