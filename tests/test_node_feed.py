@@ -132,7 +132,7 @@ def test_subscribed_lines_carry_symbol_and_seq() -> None:
     ]
     assert client.lines[0]["price"] == 20.5
     assert client.lines[0]["quantity"] == 50
-    assert client.lines[2] == {"type": "snapshot", "seq": 10}
+    assert client.lines[2] == {"type": "snapshot", "seq": 10, "epoch": 1}
 
 
 def test_who_reads_too_slowly_gets_trades_and_the_latest_totals() -> None:

@@ -82,7 +82,7 @@ class Feed:
                         channel.lines.append(line)
                         for subscriber in channel.behind:
                             subscriber.traded(line)
-        self.book.seq = batch.last
+        self.book.epoch, self.book.seq = batch.epoch, batch.last
         self._tell()
 
     def _tell(self) -> None:

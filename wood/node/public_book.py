@@ -47,16 +47,17 @@ class Totals:
 
 
 class PublicBook:
-    """The totals of all instruments, as they stand after event `seq`."""
+    """The totals of all instruments, as they stand after event `seq` of `epoch`."""
 
     def __init__(self) -> None:
+        self.epoch = 0
         self.seq = 0
         self.totals: dict[tuple[str, Side], Totals] = {}
 
     def reset(self, snapshot: Snapshot) -> list[tuple[str, Side, int]]:
         """Take over the books of `snapshot`; return the levels that are gone with the old ones."""
         old = self.totals
-        self.seq = snapshot.seq
+        self.epoch, self.seq = snapshot.epoch, snapshot.seq
         self.totals = {}
         for symbol, book in snapshot.books.items():
             self.totals[symbol, BUY] = Totals(BUY, book.bids)

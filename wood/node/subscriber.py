@@ -69,7 +69,8 @@ class Subscriber:
         self._limit = limit
         self._books: dict[tuple[str, Side], None] = {}  # still to be sent, the next one first
         self._reached: int | None = None  # the last price sent of the next book
-        self._snapshot_seq: int | None = None  # to be said after the books
+        self._place = (0, 0)  # number and epoch that the books are at least as new as
+        self._place_owed = False  # to be said after the books
         self._trades: list[bytes] = []
         self._levels: dict[LevelKey, None] = {}
 
@@ -90,7 +91,8 @@ class Subscriber:
         channel.live.discard(self)
         self._books = dict.fromkeys((symbol, side) for symbol in symbols for side in (BUY, SELL))
         self._reached = None
-        self._snapshot_seq = None if channel.key[0] == "basic" else channel.book.seq
+        self._place = channel.book.seq, channel.book.epoch
+        self._place_owed = channel.key[0] != "basic"
         self._trades.clear()
         self._levels = {key: None for key in gone if key[0] in symbols}
         channel.behind.add(self)
@@ -154,10 +156,9 @@ class Subscriber:
         """The next lines of what is owed, None if nothing is."""
         if self._books:
             return self._next_of_book(channel)
-        if self._snapshot_seq is not None:
-            line = snapshot_end(self._snapshot_seq, channel.key[0])
-            self._snapshot_seq = None
-            return [line]
+        if self._place_owed:
+            self._place_owed = False
+            return [snapshot_end(*self._place, channel.key[0])]
         if self._trades:
             lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
             return lines
@@ -173,7 +174,7 @@ class Subscriber:
             self._reached = None
         else:
             self._reached = levels[-1][0]
-        level, seq = channel.encoder.level, self._snapshot_seq or 0
+        level, seq = channel.encoder.level, self._place[0]
         return [level(symbol, side, price, total, seq) for price, total in levels]
 
     def _next_levels(self, channel: Channel) -> list[bytes]:
