@@ -50,10 +50,13 @@ class Feed:
         encoding: str,
         symbols: tuple[str, ...],
         depth: int | None = None,
-    ) -> None:
+        *,
+        held: bool = False,
+    ) -> Channel:
         """Give `subscriber` the present books of `symbols`, in that order, then what follows.
 
-        With a `depth` only so many of the best levels of each side.
+        With a `depth` only so many of the best levels of each side. If `held` nothing of this
+        before `Subscriber.release`.
         """
         key = (encoding, tuple(sorted(symbols)), depth)
         channel = self._channels.get(key)
@@ -63,8 +66,10 @@ class Feed:
             for register in self._registers(channel):
                 for symbol in symbols:
                     register[symbol].setdefault(channel.encoder, []).append(channel)
+        subscriber.held = held
         subscriber.begin(channel, symbols)
         subscriber.catch_up()
+        return channel
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` nothing more."""

@@ -15,6 +15,7 @@ from wood.node.connection import Connection, Pause
 from wood.node.feed import Feed
 from wood.node.private import PrivateConnection
 from wood.node.public import PublicConnection
+from wood.node.recovery import Recovery
 from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
@@ -33,6 +34,7 @@ class Node:
     def __init__(self, exchange: Exchange, settings: Settings, max_connections: int) -> None:
         self._router = Router()
         self._feed = Feed(exchange.instruments)
+        self._recovery = Recovery(exchange, self._feed.book)
         self._exchange = exchange
         self._settings = settings
         self._max_connections = max_connections
@@ -51,6 +53,7 @@ class Node:
         self._encodings = (JsonReports(exchange.instruments), PackedReports(exchange.instruments))
         exchange.attach(self._router)
         exchange.attach(self._feed)
+        exchange.attach(self._recovery)
         exchange.when_room(self._resume)
         exchange.when_failed(self._failed)
 
@@ -116,6 +119,7 @@ class Node:
             connection.abort(reason)
         if self._connections:
             await self._gone.wait()
+        await self._recovery.close()
         await self._exchange.close()
 
     # Owner of connections
@@ -189,6 +193,7 @@ class Node:
             f"p{next(self._numbers)}",
             self,
             self._feed,
+            self._recovery,
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,

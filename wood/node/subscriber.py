@@ -82,6 +82,8 @@ class Subscriber:
     def __init__(self, sink: Sink, limit: int) -> None:
         self.channel: Channel | None = None
         self.overflowed = False
+        self.held = False
+        """Whether something else must be told before the books."""
         self._sink = sink
         self._limit = limit
         self._books: dict[tuple[str, Side], None] = {}  # still to be sent, the next one first
@@ -117,6 +119,11 @@ class Subscriber:
         # What is in the books is told with them.
         self._levels = {key: None for key in known if not channel.totals[key[:2]][key[2]]}
         channel.behind.add(self)
+
+    def release(self) -> None:
+        """Nothing else must be told first."""
+        self.held = False
+        self.catch_up()
 
     def take(self, data: bytes) -> bool:
         """Take a batch's lines; False if the client can take no more after them."""
@@ -180,7 +187,7 @@ class Subscriber:
     def catch_up(self) -> None:
         """Write as much as the client takes; become live when nothing is left."""
         channel = self.channel
-        if channel is None or self.overflowed or self not in channel.behind:
+        if channel is None or self.held or self.overflowed or self not in channel.behind:
             return
         for _ in range(BURST):
             if not self._sink.writable():
