@@ -31,12 +31,14 @@ class Past(Exchange):
         self.true = True
         """What it says when it is asked whether it continues."""
         self.asked: list[tuple[int, int]] = []
+        self.read = 0
         self.reading = 0
         self.most_reading = 0
         self.reachable = asyncio.Event()
         self.reachable.set()
 
     async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+        self.read += 1
         self.reading += 1
         self.most_reading = max(self.most_reading, self.reading)
         try:
@@ -240,6 +242,7 @@ def test_others_get_their_turn_and_pages_end(monkeypatch: pytest.MonkeyPatch) ->
             counted += 1
         assert await told == []
         assert counted > 40
+        assert scene.past.read == 10
 
     with_loop(test)
 

@@ -83,7 +83,7 @@ class Subscriber:
         self.channel: Channel | None = None
         self.overflowed = False
         self.held = False
-        """Whether something else must be told before the books."""
+        """Whether trades that are not kept here must be told before all else."""
         self._sink = sink
         self._limit = limit
         self._books: dict[tuple[str, Side], None] = {}  # still to be sent, the next one first
@@ -91,6 +91,7 @@ class Subscriber:
         self._anew = False  # whether the client knows older books of the same levels
         self._place = (0, 0)  # number and epoch that the books are at least as new as
         self._place_owed = False  # to be said after the books
+        self._trades_first = False  # the kept trades come before the books
         self._trades: list[bytes] = []
         self._levels: dict[LevelKey, int | None] = {}  # the total that the client knows, if known
 
@@ -115,14 +116,16 @@ class Subscriber:
         self._reached = None
         self._place = channel.book.seq, channel.book.epoch
         self._place_owed = channel.encoding != "basic"
+        self._trades_first = False
         self._trades.clear()
         # What is in the books is told with them.
         self._levels = {key: None for key in known if not channel.totals[key[:2]][key[2]]}
         channel.behind.add(self)
 
     def release(self) -> None:
-        """Nothing else must be told first."""
+        """It was told all trades before the kept ones: those come next, and then the books."""
         self.held = False
+        self._trades_first = True
         self.catch_up()
 
     def take(self, data: bytes) -> bool:
@@ -204,17 +207,25 @@ class Subscriber:
 
     def _next(self, channel: Channel) -> list[bytes] | None:
         """The next lines of what is owed, None if nothing is."""
+        if self._trades_first:
+            if self._trades:
+                return self._next_trades()
+            self._trades_first = False
+            self._place = channel.book.seq, channel.book.epoch
         if self._books:
             return self._next_of_book(channel)
         if self._place_owed:
             self._place_owed = False
             return [snapshot_end(*self._place, channel.encoding)]
         if self._trades:
-            lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
-            return lines
+            return self._next_trades()
         if self._levels:
             return self._next_levels(channel)
         return None
+
+    def _next_trades(self) -> list[bytes]:
+        lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
+        return lines
 
     def _next_of_book(self, channel: Channel) -> list[bytes]:
         symbol, side = next(iter(self._books))
