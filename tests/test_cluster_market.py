@@ -18,12 +18,12 @@ StartRedis = Callable[..., RedisServer]
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
 
-def trade(node: Server, count: int = 1) -> None:
+def trade(node: Server, count: int = 1, price: int = 5) -> None:
     """One unit at a time, each in a batch of its own."""
     with node.trader() as trader:
         for number in range(count):
-            assert trader.ask(create(number, "BUY", 5, 1))["report"] == "NEW"
-            trader.send(create(number + count, "SELL", 5, 1))
+            assert trader.ask(create(number, "BUY", price, 1))["report"] == "NEW"
+            trader.send(create(number + count, "SELL", price, 1))
             trader.messages(3)
 
 
@@ -176,7 +176,7 @@ def test_after_a_fork_nothing_is_called_recovered(
             assert again["seq"] < seen[-1]
     cluster.logged("starting again from a snapshot")
     if further:
-        trade(other, 20)
+        trade(other, 20, price=6)  # at 5 there is an order whose other half was lost
     for node in cluster.nodes:
         for epoch in ({"epoch": at["epoch"]}, {}):
             reply, *rest = resume(node, lastSeq=seen[-1], **epoch)
