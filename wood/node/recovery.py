@@ -5,9 +5,8 @@ read and the book that follows must be of one history, though history may fork a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
-from typing import cast
 
 from wood.exchange.exchange import Exchange
 from wood.model.errors import JournalTrimmed
@@ -115,7 +114,7 @@ class Recovery:
         lines: list[bytes] = []
         symbols, trade = frozenset(channel.symbols), channel.encoder.trade
         reached, seen, turn = after, 0, TURN
-        async with aclosing(_generator(self._exchange.events(after))) as batches:
+        async with aclosing(self._exchange.events(after)) as batches:
             async for batch in batches:
                 lines += [
                     trade(event, batch.time)
@@ -152,8 +151,3 @@ class Recovery:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=CANCELING)
-
-
-def _generator(batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch, None]:
-    """Engines give generators, which want to be closed when they are left early."""
-    return cast("AsyncGenerator[Batch, None]", batches)
