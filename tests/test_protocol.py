@@ -77,6 +77,7 @@ def test_the_page_shows_every_message() -> None:
         *("createOrder", "marketOrder", "cancelOrder", "amendOrder", "cancelAll", "orders"),
         *("instruments", "subscribe", "NEW", "FILL", "CANCELED", "AMENDED", "executionReport"),
         *("orderbook", "trade", "subscribed", "snapshot", "timeInForce", "postOnly", "encoding"),
+        *("depth", "lastSeq", "recovered", "epoch"),
     ):
         assert f'"{word}"' in said, word
 
