@@ -129,7 +129,8 @@ def test_redis_was_restarted_and_lost_nothing(
         assert trades(lines[reply:])[:2] == seen[1:]
     _, *lines = resume(other, lastSeq=seen[1], epoch=at["epoch"])
     assert len(trades(lines)) == 3
-    assert lines[-1]["epoch"] > at["epoch"], "the new one, from then on"
+    epochs = [(batch.epoch, batch.last) for batch in cluster.journal()]
+    assert lines[-1]["epoch"] > at["epoch"], f"the new one, from then on: {lines} {epochs}"
     # Without its epoch nobody can know which history that number is of.
     assert resume(other, lastSeq=at["seq"])[0]["recovered"] is False
 
