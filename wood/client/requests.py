@@ -89,7 +89,7 @@ class Heartbeat(Message, frozen=True):
     """Shows that one lives."""
 
 
-Command = CreateOrder | MarketOrder | CancelOrder | AmendOrder | CancelAll
+Command = Request | CancelAll
 """What changes something, so that its fate matters."""
 
 Query = Orders | Instruments
