@@ -229,11 +229,12 @@ class Client(Shell[Report]):
             self._note_ready(line)
 
     def _note_ready(self, line: Line) -> None:
-        """Let the commands go out once the server is ready for them."""
+        """Let the heartbeats, and at last the commands, go out once the server takes them."""
+        if self._session.accepted:
+            line.pulse.interval = self._interval
         if not self._session.ready or line.served:
             return
         line.served = True
-        line.pulse.interval = self._interval
         line.pulse.patience = None if self._interval is None else 2 * self._interval
         self._ready.set()
 

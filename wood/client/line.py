@@ -41,6 +41,14 @@ class Line:
         except OSError:
             return b""
 
+    async def poll(self) -> bytes:
+        """What has arrived, nothing if that is nothing."""
+        await asyncio.sleep(0)  # so that the event loop asks the socket once more
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                return await self.read()
+        return b""
+
     def write(self, data: bytes) -> None:
         """Send, without waiting for room."""
         if data:

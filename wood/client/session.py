@@ -1,8 +1,9 @@
 """The private port without sockets and without a clock: bytes in, reports and bytes out.
 
 A `Session` outlives its connections. To the shell round it each connection is: `connected`, then
-`receive` for what arrives and `send` while `ready`, then `disconnected`; or, after the last one,
-`ended`. Two attributes say that the connection must end: `lost`, to be replaced, or `over`.
+`receive` for what arrives, `heartbeat` once it is `accepted` and `send` while it is `ready`, then
+`disconnected`; or, after the last one, `ended`. Two attributes say that the connection must end:
+`lost`, to be replaced by another one, or `over`, for good.
 """
 
 from collections.abc import Callable
@@ -86,6 +87,7 @@ class Session:
         self, codec: Codec, login: Login | None, trace: Callable[[str, bytes], None] | None = None
     ) -> None:
         self.ready = False
+        self.accepted = False
         self.lost: str | None = None
         self.over: ClientError | None = None
         self.under_way = UnderWay()
@@ -101,7 +103,7 @@ class Session:
         """A new connection is there. Returns what to say first."""
         self._frames = self._codec.frames()
         self.lost = None
-        self.ready = self._login is None
+        self.ready = self.accepted = self._login is None
         if self._login is None:
             return b""
         if self._session is None:
@@ -142,7 +144,7 @@ class Session:
         return heard
 
     def disconnected(self, reason: str) -> list[Heard]:
-        """The connection is gone and another one will come."""
+        """The connection is gone and another one will come. Needed only if it was `ready`."""
         self.ready = False
         commands = []
         heard: list[Heard] = [Disconnected(reason)]
@@ -186,6 +188,7 @@ class Session:
 
     def _report(self, said: ExecutionReport) -> list[Heard]:
         if said.seq is not None:
+            self.accepted = True
             if said.seq <= self._seq:
                 return []
             self._seq = said.seq
@@ -238,7 +241,7 @@ class Session:
             raise ProtocolError("the server confirms a login that was not asked for")
         resumed = self._session is not None
         self._session, self._epoch, self._seq = reply.session, reply.epoch, reply.seq
-        self.ready = True
+        self.ready = self.accepted = True
         if not resumed:
             return []
         asked = [each for each in self.under_way.clear() if not isinstance(each, Query)]

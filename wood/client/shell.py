@@ -101,7 +101,7 @@ class Shell(ABC, Generic[T]):
 
     @abstractmethod
     def _lost(self, reason: str) -> Iterable[T]:
-        """The connection is gone and another one will come. Returns what there is to tell."""
+        """A connection that served is gone. Returns what there is to tell."""
 
     def _left(self) -> Iterable[T]:
         """No other connection will come. Returns what there is to tell."""
@@ -156,7 +156,7 @@ class Shell(ABC, Generic[T]):
                 reached = clock()
                 if reached - began >= LONGEST_DELAY:
                     self._rotation.did_well()
-            self._inbox.put(self._lost(reason))
+                self._inbox.put(self._lost(reason))
 
     async def _connect(self, reached: float) -> Line:
         """Try the addresses in turn. Raises `ConnectionLost` when it is time to give up."""
@@ -195,10 +195,13 @@ class Shell(ABC, Generic[T]):
                     await self._inbox.room()
             except TimeoutError:
                 pass
-            now = clock()
             if not listening:
-                pulse.heard(now)
-            elif pulse.is_dead(now):
+                pulse.heard(clock())
+            elif pulse.is_dead(clock()):
+                # If it was this program that stood still, what the server said is here by now.
+                if piece := await line.poll():
+                    pulse.heard(clock())
+                    return piece, ""
                 return b"", f"the server at {line.name} was silent for {pulse.patience:g} s"
-            if pulse.must_speak(now):
+            if pulse.must_speak(clock()):
                 line.write(self._heartbeat())
