@@ -133,6 +133,14 @@ def test_a_server_that_begins_anew_by_itself() -> None:
     ]
 
 
+def test_what_was_recovered_once_is_not_recovered_the_next_time() -> None:
+    feed = Feed(["WOOD"], None, "json")
+    begun(feed)
+    asked(feed)
+    updates = feed.receive(lines(SUBSCRIBED | {"recovered": True}, snapshot(20), snapshot(5, 8)))
+    assert [u.trades_lost for u in updates if isinstance(u, Resynchronised)] == [False, True]
+
+
 def test_message_pack_begins_after_the_reply_wherever_the_pieces_end() -> None:
     reply = lines(SUBSCRIBED | {"encoding": "msgpack"})
     book = [level("bid", "145.25", 100, 10), snapshot(10), trade(11)]

@@ -18,6 +18,7 @@ from wood.client import (
     Trade,
 )
 from wood.client import addresses as addresses_module
+from wood.client import market as market_module
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +160,32 @@ def test_cut_at_every_byte_no_trade_is_told_twice_or_missed() -> None:
     async def play() -> None:
         for cut in range(1, len(first) + 1):
             await cut_at(cut)
+
+    asyncio.run(play())
+
+
+def test_a_market_in_which_nothing_happens_is_not_taken_for_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(market_module, "SNAPSHOT_SECONDS", 0.05)
+
+    async def play() -> None:
+        scripted = Scripted(b"", lines(SUBSCRIBED, snapshot(10)))
+        async with scripted as address, PublicClient([address], ["WOOD"]) as market:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await anext(market)
+
+    asyncio.run(play())
+
+
+def test_who_is_gone_without_a_word_is_found_out_by_the_system() -> None:
+    async def play() -> None:
+        scripted = Scripted(lines(SUBSCRIBED, snapshot(10)))
+        async with scripted as address, PublicClient([address], ["WOOD"]) as market:
+            assert market._line is not None
+            connection = market._line._writer.get_extra_info("socket")
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
     asyncio.run(play())
 

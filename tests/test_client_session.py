@@ -567,6 +567,15 @@ def test_an_id_that_is_under_way_is_refused_for_a_new_order() -> None:
     session.send(create(1))
 
 
+def test_nothing_is_kept_of_what_was_answered() -> None:
+    session = logged_in()
+    for seq in range(5, 105):
+        session.send(create(seq))
+        session.receive(report("NEW", seq, seq))
+    assert not session.under_way
+    assert not session.under_way._orders
+
+
 def test_queries_are_answered_in_turn_and_asked_again_by_another() -> None:
     session = logged_in()
     orders, instruments, refused = Orders(), Instruments(), Orders(symbol="NOPE")

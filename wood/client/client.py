@@ -64,7 +64,8 @@ class Client(Shell[Report]):
     Without a `participant` the client is anonymous: nothing can be resumed, so a lost connection
     ends it with `ConnectionLost`.
 
-    `trace` is called with each message as it is sent (`>`) or received (`<`).
+    `trace` is called with each message as it is sent (`>`) or received (`<`), a login with its
+    token too.
     """
 
     def __init__(

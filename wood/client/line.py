@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from contextlib import suppress
 
 from wood.client.addresses import Address, text
@@ -90,11 +91,21 @@ async def dial(address: Address, seconds: float) -> Line:
     except TimeoutError:
         raise Unreachable(f"no server at {text(address)} (no answer)") from None
     except (OSError, UnicodeError) as error:
-        raise Unreachable(f"no server at {text(address)} ({_reason(error)})") from None
+        raise Unreachable(f"no server at {text(address)} ({reason(error)})") from None
+    _keep_alive(writer)
     return Line(reader, writer, address)
 
 
-def _reason(error: Exception) -> str:
-    # asyncio's own text names the address again, but not what is wrong with it.
+def reason(error: Exception) -> str:
+    """What is wrong with an address: asyncio's own text names the address instead."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if number and number > 0 else str(error)
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Have the system find out within half a minute that a silent server is gone."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # not everywhere
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,6 +1,7 @@
 """The client of the public port: local order books, and what changes them."""
 
 from collections.abc import Sequence
+from typing import Self
 
 from wood.client.addresses import Address
 from wood.client.book import Book
@@ -52,7 +53,7 @@ class PublicClient(Shell[Update]):
         self._first: str | None = symbols[0] if symbols else None
         self._books: dict[str | None, Book] = {symbol: Book() for symbol in symbols or (None,)}
 
-    async def __aenter__(self) -> "PublicClient":
+    async def __aenter__(self) -> Self:
         """Connect. Returns when the books are there; raises what ends the client before that.
 
         Without symbols the book fills from the first updates on: nothing says when it is complete.
