@@ -8,6 +8,7 @@ A `Session` outlives its connections. To the shell round it each connection is: 
 
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Struct
 
 from wood.client.codec import Codec
@@ -108,9 +109,8 @@ class Session:
             return b""
         if self._session is None:
             return self._say(self._login)
-        fields = {name: getattr(self._login, name) for name in self._login.__struct_fields__}
-        fields |= {"session": self._session, "last_seq": self._seq, "epoch": self._epoch}
-        return self._say(Login(**fields))
+        seen = {"session": self._session, "last_seq": self._seq, "epoch": self._epoch}
+        return self._say(msgspec.structs.replace(self._login, **seen))
 
     def send(self, request: Command | Query) -> bytes:
         """The bytes of `request`, which from now on is under way. Only while `ready`.
