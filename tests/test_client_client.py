@@ -489,16 +489,14 @@ def test_who_does_not_read_stops_the_server_and_lives_on() -> None:
     async def play() -> None:
         async with FakeExchange() as exchange, alice(exchange, heartbeat=0.1) as client:
             report = {"message": "executionReport", "orderId": 1, "report": "NEW"}
-            exchange.engine.reports += [report | {"seq": n} for n in range(1, 100_001)]
+            exchange.engine.reports += [report | {"seq": n} for n in range(1, 30_001)]
             exchange.say(*exchange.engine.reports)
             heard = exchange.heartbeats
             await exchange.until(lambda: exchange.heartbeats >= heard + 4)  # twice two intervals
             assert exchange.connections == 1
             assert LIMIT <= len(client._inbox._items) < 3 * LIMIT
-            (writer,) = exchange._writers
-            assert writer._stream.transport.get_write_buffer_size() > 1_000_000
-            numbers = [each.seq for each in await take(client, 100_000) if isinstance(each, New)]
-            assert numbers == list(range(1, 100_001))
+            numbers = [each.seq for each in await take(client, 30_000) if isinstance(each, New)]
+            assert numbers == list(range(1, 30_001))
             assert exchange.connections == 1
 
     run(play())
