@@ -197,7 +197,7 @@ class Session:
         return [report]
 
     def _sent_up_to(self, heartbeat: HeartbeatReply) -> None:
-        if self.ready and heartbeat.epoch is not None and heartbeat.seq is not None:
+        if heartbeat.epoch is not None and heartbeat.seq is not None:
             self._epoch = heartbeat.epoch
             self._seq = max(self._seq, heartbeat.seq)
 
