@@ -184,3 +184,10 @@ def test_another_protocol(said: bytes) -> None:
     begun(feed)
     assert numbers(feed.receive(lines(trade(11)) + said)) == [11]
     assert isinstance(feed.over, ProtocolError)
+
+
+def test_an_epoch_that_lost_nothing_is_resumed_from() -> None:
+    feed = Feed(["WOOD"], None, "json")
+    begun(feed)
+    assert feed.receive(lines({"type": "epoch", "epoch": 8, "seq": 12})) == []
+    assert (asked(feed)["lastSeq"], asked(feed)["epoch"]) == (12, 8)

@@ -126,6 +126,24 @@ def test_a_late_one_gets_the_book_then_what_comes_after() -> None:
     assert client.take() == ["trade 145: 3", "bid 145: 0"]
 
 
+def test_subscribers_are_told_an_epoch_that_lost_nothing() -> None:
+    market = Market()
+    plain = market.join(Client())
+    live = market.join(Client(), ("json", ("WOOD",)))
+    behind = market.join(Client(1), ("json", ("PEAR",)))
+    live.lines.clear()
+    market.epoch = 2
+    market.happen(market.level(BUY, 14400, 7))
+    told = {"type": "epoch", "epoch": 2, "seq": 0}
+    assert live.lines[0] == told
+    assert live.lines[1]["type"] == "orderbook"
+    assert plain.take() == ["bid 144: 7"]
+    behind.read_on(1000)
+    assert behind.lines.count(told) == 1
+    market.happen(market.level(BUY, 14400, 8))
+    assert live.lines.count(told) == 1, "once"
+
+
 def test_only_the_default_instrument_is_told_to_who_asked_for_nothing() -> None:
     market = Market()
     client = market.join(Client())

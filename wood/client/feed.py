@@ -8,6 +8,7 @@ from wood.client.book import Book
 from wood.client.errors import ClientError, ProtocolError, SubscriptionRefused
 from wood.client.frames import Frames, Lines, Maps
 from wood.client.market_data import (
+    EpochLine,
     ErrorLine,
     LevelLine,
     Public,
@@ -90,6 +91,10 @@ class Feed:
                 return self._level(line)
             case SnapshotLine():
                 return [self._complete(line)]
+            case EpochLine():
+                self._epoch = line.epoch
+                self._seq = max(self._seq or 0, line.seq)
+                return []
 
     def _begin(self, line: SubscribedLine) -> None:
         if self._subscribe is None or self._confirmed:

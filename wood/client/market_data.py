@@ -49,6 +49,13 @@ class SnapshotLine(Line, frozen=True, tag="snapshot"):
     epoch: int | None = None
 
 
+class EpochLine(Line, frozen=True, tag="epoch"):
+    """What was told goes on in another epoch, after the number `seq`; nothing was lost."""
+
+    seq: int
+    epoch: int
+
+
 class ErrorLine(Line, frozen=True, tag="error"):
     """What was said is refused."""
 
@@ -68,7 +75,7 @@ class Subscribe(
     epoch: int | None = None
 
 
-Public = LevelLine | TradeLine | SubscribedLine | SnapshotLine | ErrorLine
+Public = LevelLine | TradeLine | SubscribedLine | SnapshotLine | EpochLine | ErrorLine
 
 _decoders: dict[str, msgspec.json.Decoder[Public] | msgspec.msgpack.Decoder[Public]] = {
     "json": msgspec.json.Decoder(Public),

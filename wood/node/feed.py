@@ -10,7 +10,13 @@ from wood.model.instruments import Instruments
 from wood.model.orders import Side
 from wood.node.public_book import PublicBook
 from wood.node.subscriber import Channel, Key, LevelKey, Subscriber
-from wood.wire.market_data import BasicJson, MarketData, SubscribedJson, SubscribedPacked
+from wood.wire.market_data import (
+    BasicJson,
+    MarketData,
+    SubscribedJson,
+    SubscribedPacked,
+    epoch_began,
+)
 
 Register = dict[str, dict[MarketData, list[Channel]]]
 """Who is to be told of an instrument, by encoding."""
@@ -98,6 +104,8 @@ class Feed:
     def apply(self, batch: Batch) -> None:
         """Fold a batch and tell it, one write for each subscriber."""
         time, totals, levels, trades = batch.time, self.book.totals, self._levels, self._trades
+        if batch.epoch != self.book.epoch:
+            self._epoch_began(batch)
         for event in batch.events:
             if type(event) is LevelChanged:
                 symbol, side, price, total = event.symbol, event.side, event.price, event.quantity
@@ -119,6 +127,15 @@ class Feed:
         if self._viewers:
             self._follow(batch)
         self._tell()
+
+    def _epoch_began(self, batch: Batch) -> None:
+        """Redis was started anew and lost nothing: who resumes later must know by which epoch."""
+        for channel in self._channels.values():
+            if channel.encoding != "basic":
+                line = epoch_began(batch.epoch, batch.first - 1, channel.encoding)
+                channel.lines.append(line)
+                for subscriber in channel.behind:
+                    subscriber.traded(line)
 
     def _follow(self, batch: Batch) -> None:
         """Tell the net change of the batch to those who see only the best levels."""

@@ -13,7 +13,7 @@ from wood.node.recovery import Recovery
 from wood.node.subscriber import Channel, Subscriber
 from wood.node.throttle import Throttle
 from wood.wire.json_lines import public_json
-from wood.wire.market_data import ENCODINGS, error, subscribed
+from wood.wire.market_data import ENCODINGS, epoch_began, error, subscribed
 from wood.wire.messages import Subscribe, Unreadable
 
 log = logging.getLogger("wood.node")
@@ -199,6 +199,10 @@ class PublicConnection(Connection):
                 return  # the cancellation got lost
             channel = self._join(message, symbols, recovered)
             if recovered:
+                epoch = self._feed.book.epoch
+                if message.epoch not in (None, epoch):
+                    # If the replay breaks off, its numbers are of this epoch.
+                    self.write(epoch_began(epoch, last_seq, self._encoding))
                 await self._replay(channel, last_seq)
         except JournalTrimmed as trimmed:
             self._give_up(f"what it missed cannot be told: {trimmed}")

@@ -142,7 +142,7 @@ class Subscriber:
             self.channel.behind.add(self)
 
     def traded(self, line: bytes) -> None:
-        """Keep a trade."""
+        """Keep a trade, or what else has its place among them."""
         self._trades.append(line)
         self._check()
 

@@ -140,6 +140,11 @@ def snapshot_end(seq: int, epoch: int, encoding: str) -> bytes:
     return encode({"type": "snapshot", "seq": seq, "epoch": epoch}, encoding)
 
 
+def epoch_began(epoch: int, seq: int, encoding: str) -> bytes:
+    """The history that was told goes on under another epoch, after the number `seq`."""
+    return encode({"type": "epoch", "epoch": epoch, "seq": seq}, encoding)
+
+
 def error(code: ErrorCode, text: str, encoding: str) -> bytes:
     """What a subscriber said was refused."""
     return encode({"type": "error", "error": text, "code": code.value}, encoding)

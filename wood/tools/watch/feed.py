@@ -44,13 +44,17 @@ class SnapshotEnd(Struct, frozen=True, gc=False, tag_field="type", tag="snapshot
     """The fresh book is complete; live lines follow."""
 
 
+class EpochBegan(Struct, frozen=True, gc=False, tag_field="type", tag="epoch"):
+    """The server's Redis was started anew and lost nothing; live lines go on."""
+
+
 class FeedRefusal(Struct, frozen=True, gc=False, tag_field="type", tag="error"):
     """What was asked for cannot be had."""
 
     error: str
 
 
-Message = Level | Trade | Subscribed | SnapshotEnd
+Message = Level | Trade | Subscribed | SnapshotEnd | EpochBegan
 
 _decoder: json.Decoder[Message | FeedRefusal] = json.Decoder(Message | FeedRefusal)
 
