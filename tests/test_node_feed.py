@@ -130,7 +130,9 @@ def test_subscribers_are_told_an_epoch_that_lost_nothing() -> None:
     market = Market()
     plain = market.join(Client())
     live = market.join(Client(), ("json", ("WOOD",)))
-    behind = market.join(Client(1), ("json", ("PEAR",)))
+    slow = Client()
+    slow.room = 0
+    behind = market.join(slow, ("json", ("PEAR",)))
     live.lines.clear()
     market.epoch = 2
     market.happen(market.level(BUY, 14400, 7))
