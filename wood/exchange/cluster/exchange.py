@@ -145,7 +145,7 @@ class ClusterExchange(Exchange):
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
         self._writer.submit(commands)
-        last = commands[-1]
+        last = commands[-1] if commands else None
         if type(last) is CloseSession and last.generation:
             # Its participant may be due then; the others would find out a little later.
             asyncio.get_running_loop().call_later(self._grace + SLACK, self.beat_soon)
