@@ -83,6 +83,14 @@ local function leave(participant, since)
     someone_left = true
 end
 
+-- The last of its sessions that asked for it is gone. One who was disabled meanwhile is due already, and
+-- has no grace.
+local function begin_grace(participant, since)
+    local before = left[participant]
+    if before == nil then before = tonumber(call('ZSCORE', KEYS[12], participant) or nil) end
+    if before ~= 0 then leave(participant, since) end
+end
+
 -- Whether event `last` of the epoch `base` is in the present history, and all since then in the journal.
 local function has_all_since(base, last)
     if not base or not last or last > seq then return false end
@@ -146,7 +154,7 @@ end
 local function close_session(session, cancels)
     local record = forget_session(session[2])
     if session[3] == 0 then return cancels end
-    if record[4] and not is_guarded(record[1]) then leave(record[1], time) end
+    if record[4] and not is_guarded(record[1]) then begin_grace(record[1], time) end
     return false
 end
 

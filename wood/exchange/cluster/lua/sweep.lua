@@ -33,7 +33,7 @@ local function end_dead_sessions(grace, lease)
             if record and record[3] == dead[i] then
                 forget_session(id)
                 if record[4] and not is_guarded(record[1]) then
-                    leave(record[1], id == record[1] and 0 or time - lease)
+                    begin_grace(record[1], id == record[1] and 0 or time - lease)
                 end
             end
         end
