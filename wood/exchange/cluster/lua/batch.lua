@@ -35,6 +35,7 @@ for i = 1, #commands do
     taken = i
     local command = commands[i]
     local kind, session, index = command[1], sessions[command[2]], command[3]
+    if kind == OPEN then logins = logins + 1 end -- taken or not, it has a place among the tokens
     if session[3] > 0 and not holds(session) then
         n = n + 1
         out[n] = STALE

@@ -110,7 +110,6 @@ end
 
 local function open_session(session, command)
     local asker, name, resumes, last, base = session[2], command[3], command[4], command[5], command[6]
-    logins = logins + 1
     local known
     if name ~= session[1] then
         known = participant_of(name)
