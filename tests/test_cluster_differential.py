@@ -226,8 +226,11 @@ class Server:
         self.clients = clients
         self._prefixes = (f"{prefix}:{n}" for n in count())
 
-    def twins(self, *limits: int, grace: float = 0) -> "Twins":
-        return Twins(self.client, self.clients, next(self._prefixes), *limits, grace=grace)
+    def twins(
+        self, max_open: int = MAX_OPEN, max_resting: int = MAX_RESTING, grace: float = 0
+    ) -> "Twins":
+        prefix = next(self._prefixes)
+        return Twins(self.client, self.clients, prefix, max_open, max_resting, grace)
 
 
 @pytest.fixture(params=["real", "fake"])

@@ -148,7 +148,7 @@ class Flow:
         return OpenSession(*(asker, asker, 0, name, token, resumes, last_seq, said_epoch, cancels))
 
 
-def test_whoever_comes_and_goes(real_server: Server, full: bool) -> None:  # noqa: F811
+def test_whoever_comes_and_goes(real_server: Server, full: bool) -> None:
     seen: Counter[str] = Counter()
 
     @settings(max_examples=1000 if full else 25, **LOOK)
