@@ -28,7 +28,11 @@ for i = 1, #books do
     fetch_totals(books[i], levels[i])
 end
 
-fetch_sessions()
+local asking = {}
+for i = 1, #sessions do
+    if sessions[i][3] > 0 then asking[#asking + 1] = sessions[i][2] end
+end
+fetch_sessions(asking)
 local taken = 0
 for i = 1, #commands do
     if size >= MAX_ROWS then break end
