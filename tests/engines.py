@@ -2,14 +2,27 @@
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from typing import Any, cast
 
+import msgpack
+import pytest
+import redis
 import uvloop
 
+from wood.exchange import memory
+from wood.exchange.cluster.exchange import KEPT, ClusterExchange
+from wood.exchange.cluster.keys import Keys
 from wood.exchange.exchange import Exchange
-from wood.model.commands import Command
-from wood.model.events import Batch, CommandRefused, Event, Snapshot, Trade
+from wood.exchange.memory import MemoryExchange, microseconds
+from wood.exchange.participants import ParticipantFile
+from wood.exchange.sessions import GRACE, Auth
+from wood.model.commands import SWEEP, Command, OpenSession
+from wood.model.events import Batch, CommandRefused, Event, SessionOpened, Snapshot, Trade
 from wood.model.instruments import Instrument, Instruments
+from wood.model.participants import Participant
 
 INSTRUMENTS = Instruments([Instrument("WOOD"), Instrument("PEAR", "0.5", "10")])
 
@@ -64,3 +77,205 @@ def with_loop(test: Callable[[], Awaitable[None]]) -> None:
         # make uvloop try again for ever, and hide what failed.
         warnings.simplefilter("ignore", ResourceWarning)
         uvloop.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others go on until `condition` holds; `with_loop` ends a test in which it never does."""
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+def log_in(name: str, asker: str = "~1", **more: Any) -> OpenSession:
+    """A login through the anonymous connection `asker`."""
+    return OpenSession(asker, asker, 0, name, **more)
+
+
+def by(opened: Event) -> tuple[str, str, int]:
+    """What the commands of a session begin with."""
+    assert isinstance(opened, SessionOpened), opened
+    return opened.participant, opened.session, opened.generation
+
+
+class Participants:
+    """A file of participants that is in no folder."""
+
+    path = "participants of a test"
+
+    def __init__(self) -> None:
+        self.content: Mapping[str, Participant] = {}
+        self._is_new = False
+
+    def write(self, content: Mapping[str, Participant]) -> None:
+        self.content, self._is_new = content, True
+
+    def load(self) -> Mapping[str, Participant]:
+        self._is_new = False
+        return self.content
+
+    def changed(self) -> bool:
+        return self._is_new
+
+
+class Engine(ABC):
+    """An engine whose sweeps, and whose time as far as they go by it, are up to the test."""
+
+    exchange: Exchange
+
+    def __init__(self) -> None:
+        self.said = Recorder()
+
+    async def __aenter__(self) -> "Engine":
+        self.exchange.attach(self.said)
+        await self.exchange.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.exchange.close()
+
+    @property
+    def epoch(self) -> int:
+        return self.said.snapshots[-1].epoch
+
+    @property
+    def seq(self) -> int:
+        """The last number."""
+        return self.said.batches[-1].last if self.said.batches else 0
+
+    async def say(self, *commands: Command) -> list[Event]:
+        """Submit commands at once; what they are answered."""
+        before = len(self.said.batches)
+        self.exchange.submit(commands)
+        await self.exchange.drain()
+        return [event for batch in self.said.batches[before:] for event in batch.events]
+
+    async def sweep(self, seconds: float = 0.0) -> list[Event]:
+        """What a sweep does, so many seconds later."""
+        await self.later(seconds)
+        return await self.say(SWEEP)
+
+    @abstractmethod
+    async def have(self, participants: Mapping[str, Participant]) -> None:
+        """These have tokens from now on."""
+
+    @abstractmethod
+    async def later(self, seconds: float) -> None:
+        """Who has left did so that much longer ago."""
+
+
+class MemoryEngine(Engine):
+    """One in memory."""
+
+    def __init__(
+        self,
+        *,
+        auth: Auth = Auth.OPEN,
+        grace: float = GRACE,
+        kept: int = KEPT,
+        max_open_orders: int = 10_000,
+        sweeps: bool = False,
+    ) -> None:
+        super().__init__()
+        self._participants, self._offset = Participants(), 0
+        self.exchange = self.memory = MemoryExchange(
+            INSTRUMENTS,
+            max_open_orders,
+            kept=kept,
+            clock=lambda: microseconds() + self._offset,
+            auth=auth,
+            grace=grace,
+            participants=cast(ParticipantFile, self._participants),
+        )
+        if not sweeps:
+            self.memory._plan_sweep = lambda: None  # type: ignore[method-assign]
+
+    async def have(self, participants: Mapping[str, Participant]) -> None:
+        self._participants.write(participants)
+        await until(lambda: self.memory._sessions.participants is participants)
+
+    async def later(self, seconds: float) -> None:
+        self._offset += round(seconds * 1e6)
+
+
+class ClusterEngine(Engine):
+    """One on Redis."""
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        *,
+        auth: Auth = Auth.OPEN,
+        grace: float = GRACE,
+        kept: int = KEPT,
+        max_open_orders: int = 10_000,
+        sweeps: bool = False,
+    ) -> None:
+        super().__init__()
+        self.keys = Keys(prefix)
+        self.redis: Any = redis.Redis.from_url(url, protocol=2)
+        self.exchange = self.cluster = ClusterExchange(
+            INSTRUMENTS,
+            url,
+            prefix,
+            max_open_orders=max_open_orders,
+            kept=kept,
+            auth=auth,
+            grace=grace,
+        )
+        if not sweeps:
+            self.cluster._sweep = lambda: None  # type: ignore[method-assign]
+
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
+        self.redis.close()
+
+    async def have(self, participants: Mapping[str, Participant]) -> None:
+        """As `wood participant` writes them."""
+        write_participants(self.redis, self.keys, participants)
+        self.cluster.beat_soon()
+
+    async def later(self, seconds: float) -> None:
+        for who, since in self.redis.zrange(self.keys.leaving, 0, -1, withscores=True):
+            if since:
+                self.redis.zadd(self.keys.leaving, {who: since - seconds * 1e6})
+
+
+def write_participants(client: Any, keys: Keys, participants: Mapping[str, Participant]) -> None:
+    """Put them into Redis; who was not disabled and now is shall be swept."""
+    client.delete(keys.participants)
+    for name, known in participants.items():
+        values = known.digest, known.added, known.operator, known.disabled
+        client.hset(keys.participants, name, b"".join(map(msgpack.packb, values)))
+        if known.disabled:
+            client.zadd(keys.leaving, {name: 0})
+
+
+class EngineTests(ABC):
+    """Tests that every engine has to pass."""
+
+    @abstractmethod
+    def engine(self, **rules: Any) -> Engine:
+        """A fresh one with the instruments WOOD and PEAR."""
+
+
+class InMemory(EngineTests):
+    """Those of the engine in memory."""
+
+    @pytest.fixture(autouse=True)
+    def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory, "WATCH", 0.005)
+
+    def engine(self, **rules: Any) -> MemoryEngine:
+        return MemoryEngine(**rules)
+
+
+class OnRedis(EngineTests):
+    """Those of the engine on Redis, a real one."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, redis_url: str, prefix: str) -> None:
+        self.url = redis_url
+        self._prefixes = (f"{prefix}:{n}" for n in count())
+
+    def engine(self, **rules: Any) -> ClusterEngine:
+        return ClusterEngine(self.url, next(self._prefixes), **rules)

@@ -19,6 +19,15 @@ class Queues(NamedTuple):
     asks: Queue
 
 
+class Connected(NamedTuple):
+    """Who is connected, and who has left and will have its orders cancelled."""
+
+    sessions: dict[str, tuple[str, int, bool]]
+    """Name -> participant, generation, whether it cancels."""
+    leaving: list[tuple[str, bool]]
+    """(participant, whether it is due whatever the grace), who is gone longest first."""
+
+
 class _Order(NamedTuple):
     left: int
     key: int
@@ -61,6 +70,27 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
     assert [name for name, _ in last] in ([], [f"{meta['seq']}-{meta['batch']}".encode()])
     assert bool(last) is (meta["batch"] != "0")
     return books
+
+
+def stored_sessions(client: Any, prefix: str) -> Connected:
+    """The sessions that lie under `prefix`, after checking that they are indexed as they are."""
+    *_, sessions_key, present, placed, leaving = Keys(prefix).fixed
+    sessions: dict[str, tuple[str, int, bool]] = {}
+    by_participant, by_writer = set(), set()
+    for name, value in client.hgetall(sessions_key).items():
+        session = name.decode()
+        participant, generation, writer, cancels = _values(value)
+        assert type(generation) is int
+        assert type(cancels) is bool
+        sessions[session] = participant, generation, cancels
+        by_participant.add((f"{participant} {session}", 0))
+        by_writer.add((f"{writer} {session}", 0))
+    assert {(m.decode(), s) for m, s in _scores(client, present)} == by_participant
+    assert {(m.decode(), s) for m, s in _scores(client, placed)} == by_writer
+    gone = [(name.decode(), since == 0) for name, since in _scores(client, leaving)]
+    guarded = {participant for participant, _, cancels in sessions.values() if cancels}
+    assert not guarded & {name for name, at_once in gone if not at_once}
+    return Connected(sessions, gone)
 
 
 def _queue(client: Any, key: str, orders: dict[str, _Order], sign: int) -> Queue:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.engines import INSTRUMENTS, Recorder, with_loop
 from tests.fake_redis import Fake
-from tests.redis_books import Queue, Queues, stored_books
+from tests.redis_books import Connected, Queue, Queues, stored_books, stored_sessions
 from tests.test_exchange import asking, new
 from wood.book.book import MAX_MET, Book
 from wood.book.levels import BookSide
@@ -97,25 +97,35 @@ class Twins:
         prefix: str,
         max_open: int = MAX_OPEN,
         max_resting: int = MAX_RESTING,
+        grace: float = 0,
     ) -> None:
         self.client = client
         self.prefix = prefix
-        self.memory = MemoryExchange(INSTRUMENTS, max_open, max_resting)
+        ticks = count(10**15)
+        self.memory = MemoryExchange(
+            INSTRUMENTS, max_open, max_resting, clock=lambda: next(ticks), grace=grace
+        )
         self.cluster = ClusterExchange(
             INSTRUMENTS,
             "",
             prefix,
             max_open_orders=max_open,
             max_resting_orders=max_resting,
+            grace=grace,
             clients=clients,
         )
+        # When they sweep is up to the test: the engines have not the same time.
+        self.memory._plan_sweep = lambda: None  # type: ignore[method-assign]
+        self.cluster._sweep = lambda: None  # type: ignore[method-assign]
         self.said, self.said_in_memory = Recorder(), Recorder()
 
     async def __aenter__(self) -> "Twins":
         self.memory.attach(self.said_in_memory)
         self.cluster.attach(self.said)
-        await self.memory.start()
         await self.cluster.start()
+        # Names of sessions tell the epoch.
+        self.memory._epoch = self.said.snapshots[0].epoch
+        await self.memory.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -138,6 +148,7 @@ class Twins:
         assert (stored.seq, stored.books) == (memory.seq, memory.books)
         books = stored_books(self.client, self.prefix, INSTRUMENTS)
         assert books == {symbol: queues(book) for symbol, book in self.memory.books.items()}
+        assert stored_sessions(self.client, self.prefix) == connected(self.memory)
         return expected
 
 
@@ -147,6 +158,20 @@ def _events(recorder: Recorder, before: int) -> list[Event]:
 
 def queues(book: Book) -> Queues:
     return Queues(_queue(book.bids), _queue(book.asks))
+
+
+def connected(memory: MemoryExchange) -> Connected:
+    held = memory._sessions
+    sessions = {
+        name: (session.participant, session.generation, session.cancels)
+        for name, session in held._open.items()
+    }
+    by_participant: dict[str, set[str]] = {}
+    for name, session in held._open.items():
+        by_participant.setdefault(session.participant, set()).add(name)
+    assert by_participant == held._of
+    gone = sorted((since, name) for name, since in held._leaving.items())
+    return Connected(sessions, [(name, since == 0) for since, name in gone])
 
 
 def _queue(side: BookSide) -> Queue:
@@ -201,8 +226,11 @@ class Server:
         self.clients = clients
         self._prefixes = (f"{prefix}:{n}" for n in count())
 
-    def twins(self, *limits: int) -> "Twins":
-        return Twins(self.client, self.clients, next(self._prefixes), *limits)
+    def twins(
+        self, max_open: int = MAX_OPEN, max_resting: int = MAX_RESTING, grace: float = 0
+    ) -> "Twins":
+        prefix = next(self._prefixes)
+        return Twins(self.client, self.clients, prefix, max_open, max_resting, grace)
 
 
 @pytest.fixture(params=["real", "fake"])

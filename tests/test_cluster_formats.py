@@ -6,6 +6,7 @@ import msgpack
 import pytest
 from msgspec.msgpack import encode
 
+from tests.engines import log_in
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.formats import (
     ACCEPTED,
@@ -13,13 +14,20 @@ from wood.exchange.cluster.formats import (
     CANCEL_ALL,
     CANCELED,
     CLOSE,
+    DISABLED,
     DONE,
     LEVEL,
+    NOBODY_ASKED,
+    NOT_RECOVERED,
+    OPENED,
     ORDER_CANCELED,
+    OWNER,
     PASSED,
     QUERY,
+    RECOVERED,
     REFUSED,
     REST_CANCELED,
+    STALE,
     SYMBOL,
     TRADE,
     Entry,
@@ -28,29 +36,38 @@ from wood.exchange.cluster.formats import (
     encode_batch,
 )
 from wood.model.commands import (
+    SWEEP,
     AmendOrder,
     CancelAll,
+    CancelAnonymous,
     CancelOrder,
     CloseSession,
     Command,
+    Heartbeat,
     ListInstruments,
     ListOrders,
     NewOrder,
+    OpenSession,
     Refuse,
+    Sweep,
 )
 from wood.model.errors import ErrorCode
 from wood.model.events import (
     AllCanceled,
     CommandRefused,
     Event,
+    HeartbeatAnswered,
     InstrumentsListed,
     LevelChanged,
+    LoginRefused,
     OpenOrder,
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
     OrdersListed,
+    ParticipantDisabled,
     SessionClosed,
+    SessionOpened,
     Trade,
 )
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL
@@ -118,25 +135,75 @@ def test_a_batch() -> None:
     ]
 
 
+def test_a_batch_of_sessions() -> None:
+    """What proves a login is beside it."""
+    token, other = "d" * 64, "e" * 64
+    commands: list[Command] = [
+        OpenSession("~1", "~1", 0, "alice", token, "7-1", 2**53 - 1, 2**52, True),
+        CloseSession("alice", "7-1", 2**53 - 1),
+        OpenSession("~1", "~1", 0, "bob"),
+        OpenSession("~2", "~2", 0, "carol", other, last_seq=0),
+        OpenSession("~2", "~2", 0, "~2", cancel_orders=True),
+        CloseSession("~2", "~2", 0, True),
+        Heartbeat("alice", "7-1", 2**53 - 1),
+        CancelAll("alice", "7-1", 2**53 - 1, "PEAR", "bob"),
+        CancelAnonymous("alice", "7-1", 2**53 - 1, 2**33),
+        SWEEP,
+    ]
+    batch = encode_batch(commands, LISTED)
+    assert encoded(*commands) == [
+        [["~1", "~1", 0], ["alice", "7-1", 2**53 - 1], ["~2", "~2", 0], ["", "", 0]],
+        ["WOOD", "PEAR"],
+        [
+            [9, 1, "alice", "7-1", 2**53 - 1, 2**52, True],
+            [8, 2, None, False],
+            [9, 1, "bob", None, None, None, False],
+            [9, 3, "carol", None, 0, None, False],
+            [9, 3, "~2", None, None, None, True],
+            [8, 3, None, True],
+            [10, 2],
+            [4, 2, 2, "bob"],
+            [12, 2, 2**33],
+            [11, 4],
+        ],
+    ]
+    assert msgpack.unpackb(batch.tokens) == [token, "", other, ""], "one for each login, in order"
+    assert token.encode() not in batch.data
+    assert other.encode() not in batch.data
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("command", "row"),
     [
-        CancelAll("A", "a", 0),
-        ListOrders("A", "a", 0),
-        CloseSession("A", "a", 0, True),
+        (CancelAll("A", "a", 0), [4, 2, None, None]),
+        (CancelAll("A", "a", 0, None, "B"), [4, 2, None, "B"]),
+        (CancelAnonymous("A", "a", 0, 1), [12, 2, 1]),
+        (ListOrders("A", "a", 0), [5, 2, None]),
+        (CloseSession("A", "a", 0, True), [8, 2, None, True]),
+        (OpenSession("A", "a", 0, "B", resumes=""), [9, 2, "B", "", None, None, False]),
+        (OpenSession("A", "a", 0, "B", last_seq=0), [9, 2, "B", None, 0, None, False]),
+        (Sweep("A", "a", 0), [11, 2]),
     ],
 )
-def test_what_is_for_all_instruments_brings_all_in_their_order(command: Command) -> None:
+def test_what_is_for_all_instruments_brings_all_in_their_order(
+    command: Command, row: list[Any]
+) -> None:
     batch = encode_batch([new("A", 1, BUY, 1, 1, "PEAR"), command], LISTED)
     assert batch.symbols == LISTED
     [_, symbols, [order, other]] = msgpack.unpackb(batch.data)
     assert symbols == ["WOOD", "PEAR"]
     assert order[2] == 2
-    assert other[2] is None
+    assert other == row
 
 
 @pytest.mark.parametrize(
-    "command", [Refuse("A", "a", 0, ErrorCode.INVALID, ""), CloseSession("A", "a", 1)]
+    "command",
+    [
+        Refuse("A", "a", 0, ErrorCode.INVALID, ""),
+        CloseSession("A", "a", 1),
+        OpenSession("A", "a", 0, "B", "token", None, None, 7, True),
+        Heartbeat("A", "a", 0),
+    ],
 )
 def test_what_needs_no_book_names_none(command: Command) -> None:
     assert encode_batch([command], LISTED).symbols == ()
@@ -258,6 +325,108 @@ def test_queries_without_answers_give_no_event_and_take_no_place() -> None:
     ]
     found = events(commands, [QUERY, ACCEPTED, LEVEL, -1, 1, QUERY, CLOSE, DONE, 0])
     assert [type(event) for event in found] == [OrderAccepted, LevelChanged, SessionClosed]
+
+
+def test_logins() -> None:
+    commands = [
+        OpenSession("~1", "~1", 0, "alice", resumes="7-1", last_seq=2**53 - 1),
+        OpenSession("~2", "~2", 0, "bob", "t", cancel_orders=True),
+        OpenSession("~3", "~3", 0, "eve", "t", last_seq=5, epoch=7),
+        OpenSession("~4", "~4", 0, "carol", last_seq=0),
+        asking(ListOrders, "A", None),
+        OpenSession("~5", "~5", 0, "dora", resumes="7-2"),
+    ]
+    rows = [OPENED, "7-1", True, RECOVERED, OPENED, "7-4", False, NOBODY_ASKED]
+    rows += [REFUSED, "unauthorized", "no", OPENED, "7-6", False, NOT_RECOVERED]
+    rows += [QUERY, OPENED, "7-2", False, NOT_RECOVERED]
+    answers = [[["PEAR", str(LARGEST), -5, 7]], [["WOOD", "1", 5, 6]], []]
+    first = 2**53 - 100
+
+    def expected(*orders: list[OpenOrder] | None) -> list[Event]:
+        carol, dora = orders
+        return [
+            SessionOpened(first, "alice", "7-1", "~1", True, 2**53 - 1, True, None),
+            SessionOpened(first + 1, "bob", "7-4", "~2", False, None, None, None),
+            LoginRefused("~3", "~3", ErrorCode.UNAUTHORIZED, "no"),
+            SessionOpened(first + 2, "carol", "7-6", "~4", False, 0, False, carol),
+            SessionOpened(first + 3, "dora", "7-2", "~5", False, None, False, dora),
+        ]
+
+    found = events(commands, rows, answers, first)
+    listed = found.pop(4)
+    assert found == expected([OpenOrder("PEAR", LARGEST, BUY, 5, 7)], [])
+    wood = [OpenOrder("WOOD", 1, SELL, 5, 6)]
+    assert listed == OrdersListed("A", "A-session", None, wood)
+    assert events(commands, rows, None, first) == expected(None, None)
+
+
+def test_what_is_stale_gives_no_event_and_takes_no_place() -> None:
+    who = "A", "7-1", 1
+    commands = [
+        NewOrder(*who, "WOOD", 1, BUY, 1, 1),
+        CloseSession(*who),
+        OpenSession(*who, "B"),
+        Heartbeat(*who),
+        asking(Heartbeat, "B"),
+        CancelAnonymous(*who, 5),
+        ListOrders(*who),
+        new("C", 2, BUY, 1, 1),
+        AmendOrder(*who, "WOOD", 1, 5, None),
+        asking(CancelOrder, "C", "WOOD", 2),
+    ]
+    rows = [STALE, STALE, STALE, STALE, CLOSE, DONE, 0, STALE, STALE, ACCEPTED, LEVEL, -1, 1]
+    assert events(commands, [*rows, STALE, CANCELED, 1], []) == [
+        HeartbeatAnswered("B", "B-session"),
+        OrderAccepted(1, "C", "C-session", "WOOD", 2, BUY, 1, 1, GTC, False),
+        LevelChanged(2, "WOOD", BUY, 1, 1),
+        OrderCanceled(3, "C", "WOOD", 2, 1),
+    ]
+
+
+def test_orders_of_others_are_cancelled_in_their_names() -> None:
+    one: list[int | str] = [SYMBOL, "WOOD", ORDER_CANCELED, "1", 2, LEVEL, -9, 0]
+    other: list[int | str] = [SYMBOL, "PEAR", ORDER_CANCELED, str(LARGEST), 3, LEVEL, 9, 1]
+    commands = [
+        SWEEP,
+        asking(CancelAnonymous, "op", 9),
+        asking(CancelAll, "op", "PEAR", "B"),
+        asking(CancelAll, "op", None, "B"),
+    ]
+    rows: list[int | str] = [CLOSE, OWNER, "A", *one, *other, DISABLED, "A", OWNER, "C", DISABLED]
+    rows += ["C", OWNER, "B", *one, DONE, 0]
+    rows += [CANCEL_ALL, OWNER, "~1", *one, OWNER, "~2", *other, DONE, 2]
+    rows += [CANCEL_ALL, OWNER, "B", *other, DONE, 1, CANCEL_ALL, OWNER, "B", DONE, 0]
+
+    def canceled(seq: int, who: str, row: list[Any]) -> list[Event]:
+        _, symbol, _, order_id, left, _, key, total = row
+        side = BUY if key < 0 else SELL
+        return [
+            OrderCanceled(seq, who, symbol, int(order_id), left),
+            LevelChanged(seq + 1, symbol, side, abs(key), total),
+        ]
+
+    assert events(commands, rows) == [
+        *canceled(1, "A", one),
+        *canceled(3, "A", other),
+        ParticipantDisabled("A"),
+        ParticipantDisabled("C"),
+        *canceled(5, "B", one),
+        *canceled(7, "~1", one),
+        *canceled(9, "~2", other),
+        AllCanceled("op", "op-session", None, 2),
+        *canceled(11, "B", other),
+        AllCanceled("op", "op-session", "PEAR", 1),
+        AllCanceled("op", "op-session", None, 0),
+    ]
+
+
+def test_whom_an_entry_concerns() -> None:
+    commands = [log_in("alice", "~1"), SWEEP, asking(CancelAll, "op", None, "carol")]
+    found = entry(commands, [OPENED, "7-1", False, 0, CLOSE, OWNER, "bob", DISABLED, "bob"])
+    for name in ("alice", "~1", "bob", "carol", "op"):
+        assert found.concerns(name)
+    for name in ("eve", "alices", "~2"):
+        assert not found.concerns(name)
 
 
 def test_commands_that_were_not_taken_are_not_answered() -> None:

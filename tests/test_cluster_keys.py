@@ -3,12 +3,13 @@
 import pytest
 import redis
 
-from tests.engines import INSTRUMENTS, run, with_loop
+from tests.engines import INSTRUMENTS, by, log_in, run, with_loop, write_participants
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.keys import Keys
-from wood.model.commands import CancelOrder, Command
+from wood.model.commands import CancelOrder, CloseSession, Command
 from wood.model.orders import BUY, SELL
+from wood.model.participants import Participant
 
 SYMBOLS = tuple(INSTRUMENTS)
 
@@ -38,6 +39,9 @@ def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
     kinds = ["meta", "writers", "epochs", "journal", "marks", "open", "owned"]
     kinds += ["participants", "sessions", "present", "placed", "leaving"]
     assert keys.fixed == ["p:{main}:" + kind for kind in kinds]
+    assert keys.cleared == [k for k in keys.fixed[3:] if not k.endswith(":participants")]
+    assert [keys.participants, keys.sessions] == keys.fixed[7:9]
+    assert [keys.placed, keys.leaving] == keys.fixed[10:]
     assert [keys.meta, keys.writers, keys.epochs, keys.journal] == keys.fixed[:4]
     assert keys.of(["A", "B"]) == [
         f"p:{{main}}:{kind}:{symbol}"
@@ -47,7 +51,9 @@ def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
 
 
 def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> None:
-    """With orders on both sides of both instruments, and a journal so short that it is cut."""
+    """With orders on both sides of both instruments, a journal so short that it is cut, one who is
+    connected, one who has left and one who has a token.
+    """
 
     async def test() -> None:
         exchange = ClusterExchange(INSTRUMENTS, redis_url, prefix, kept=1)
@@ -56,8 +62,13 @@ def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> N
             for symbol in SYMBOLS
             for n, side in enumerate((BUY, SELL))
         ]
-        await run(exchange, orders)
+        exchange._sweep = lambda: None  # type: ignore[method-assign]
+        logins = [log_in(name, cancel_orders=True) for name in ("alice", "bob")]
+        [_, bob] = (await run(exchange, [*orders, *logins]))[-2:]
         with redis.Redis.from_url(redis_url, protocol=2) as client:
+            write_participants(client, Keys(prefix), {"carol": Participant("c" * 64, 1)})
+            exchange.submit([CloseSession(*by(bob))])
+            await exchange.drain()
             written = {key.decode() for key in client.scan_iter(f"{prefix}*", count=1000)}
             assert written == set(catalogue(Keys(prefix)))
             kinds = {key.rpartition("}:")[2]: client.type(key).decode() for key in written}
@@ -78,6 +89,11 @@ def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> N
             "marks": "list",
             "open": "hash",
             "owned": "zset",
+            "participants": "hash",
+            "sessions": "hash",
+            "present": "zset",
+            "placed": "zset",
+            "leaving": "zset",
             **{f"{name}:{symbol}": "zset" for name in ("bids", "asks") for symbol in SYMBOLS},
             **{f"{name}:{symbol}": "hash" for name in ("orders", "levels") for symbol in SYMBOLS},
         }

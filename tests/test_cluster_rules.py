@@ -1,9 +1,13 @@
 import json
+from typing import Any
 
 import pytest
 
+from tests.engines import with_loop
+from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.formats import FORMAT
 from wood.exchange.cluster.rules import difference, instruments_in, rules_text, symbols_in
+from wood.exchange.sessions import Auth
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instrument, Instruments
 
@@ -38,6 +42,8 @@ def test_the_same_rules_are_the_same_text() -> None:
         rules_text(LISTED, 100, 1001, 5000, 5),
         rules_text(LISTED, 100, 1000, 5001, 5),
         rules_text(LISTED, 100, 1000, 5000, 6),
+        rules_text(LISTED, 100, 1000, 5000, 5, Auth.TOKEN),
+        rules_text(LISTED, 100, 1000, 5000, 5, grace=3.5),
     ],
 )
 def test_other_rules_are_another_text(other: str) -> None:
@@ -67,6 +73,10 @@ def test_read_back() -> None:
             RULES.replace(f'"format": {FORMAT}', '"format": 99'),
             f"the format of the data: 99 there, {FORMAT} here",
         ),
+        (
+            rules_text(LISTED, 100, 1000, 5000, 5, Auth.TOKEN, 0),
+            "--auth: token there, open here; --reconnect-grace: 0.0 there, 3.0 here",
+        ),
         # Rules of a version to come may lack what this one has.
         (RULES.replace("max_open_orders", "open"), "--max-open-orders: None there, 100 here"),
     ],
@@ -87,3 +97,29 @@ def test_persist_is_said_first() -> None:
 def test_rules_that_no_version_wrote_are_no_instruments() -> None:
     with pytest.raises(ConfigError):
         instruments_in('{"instruments": [["a b", "1", "1"]]}')
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"auth": Auth.TOKEN}, "--auth: open there, token here"),
+        ({"grace": 2.5}, "--reconnect-grace: 3.0 there, 2.5 here"),
+        ({"auth": Auth.TOKEN, "grace": 0.0}, "--auth: .*; --reconnect-grace: 3.0 there, 0.0 here"),
+    ],
+)
+def test_a_node_that_differs_refuses_to_start(
+    redis_url: str, prefix: str, other: dict[str, Any], said: str
+) -> None:
+    async def test() -> None:
+        first = ClusterExchange(LISTED, redis_url, prefix)
+        await first.start()
+        second = ClusterExchange(LISTED, redis_url, prefix, **other)
+        with pytest.raises(ConfigError, match=said):
+            await second.start()
+        await second.close()
+        third = ClusterExchange(LISTED, redis_url, prefix, auth=Auth.OPEN, grace=3)
+        await third.start()
+        await third.close()
+        await first.close()
+
+    with_loop(test)

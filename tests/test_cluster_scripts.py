@@ -1,135 +1,26 @@
 """The scripts themselves, on a real server: each batch is taken once, exactly, and nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import msgpack
 import pytest
 import redis
 
 from tests.engines import INSTRUMENTS, Recorder, run, with_loop
-from tests.redis_books import contents, stored_books
+from tests.raw_writer import READ, Raw, raw_test
+from tests.redis_books import stored_books
 from tests.redis_server import RedisServer
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.admin import Partition
-from wood.exchange.cluster.client import Client, connect
+from wood.exchange.cluster.client import connect
 from wood.exchange.cluster.exchange import ClusterExchange
-from wood.exchange.cluster.formats import decode_entry, encode_batch
-from wood.exchange.cluster.keys import Keys
-from wood.exchange.cluster.membership import Membership
-from wood.exchange.cluster.scripts import DECIDE
+from wood.exchange.cluster.formats import decode_entry
 from wood.exchange.memory import MemoryExchange
 from wood.model.commands import AmendOrder, CancelAll, Command, ListOrders, Refuse
 from wood.model.errors import ErrorCode
 from wood.model.events import LevelChanged, Trade
 from wood.model.orders import BUY, SELL
-
-LIMITS = (100, 1000, 200)
-NO_TOKENS = encode_batch([], []).tokens
-
-
-class Raw:
-    """A writer without a node: what it sends is up to the test."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self.url = url
-        self.prefix = prefix
-        self.keys = Keys(prefix)
-        self.client = connect(url)
-        self.sync: Any = redis.Redis.from_url(url, protocol=2)
-        self._membership = Membership(
-            self.client,
-            self.keys,
-            instruments=INSTRUMENTS,
-            limits=LIMITS,
-            persist=True,  # else the next node would clear the book when its lease has run out
-            lease=60,
-        )
-
-    async def __aenter__(self) -> "Raw":
-        await self._membership.join(starting=True)
-        self.writer = self._membership.writer
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.aclose()
-        self.sync.close()
-
-    async def decide(
-        self,
-        number: int,
-        *commands: Command,
-        writer: str | None = None,
-        client: Client | None = None,
-    ) -> Any:
-        batch = encode_batch(commands, tuple(INSTRUMENTS))
-        return await self.send(number, batch.data, batch.symbols, writer, client)
-
-    async def send(
-        self,
-        number: int,
-        data: bytes,
-        symbols: tuple[str, ...],
-        writer: str | None = None,
-        client: Client | None = None,
-    ) -> Any:
-        return await DECIDE.run(
-            client or self.client,
-            [*self.keys.fixed, *self.keys.of(symbols)],
-            writer or self.writer,
-            number,
-            data,
-            self.keys.channels(),
-            NO_TOKENS,
-        )
-
-    def node(self) -> ClusterExchange:
-        """One that may join."""
-        return ClusterExchange(
-            INSTRUMENTS,
-            self.url,
-            self.prefix,
-            persist=True,
-            max_open_orders=LIMITS[0],
-            max_resting_orders=LIMITS[1],
-            kept=LIMITS[2],
-            lease=60,
-        )
-
-    def dump(self, match: str | None = None) -> dict[bytes, object]:
-        """All that lies under the prefix."""
-        return contents(self.sync, match or f"{self.prefix}*")
-
-    def texts(self) -> list[bytes]:
-        """Every member, field, value and score, in the very bytes in which a script sees them."""
-        found: list[bytes] = []
-        for key in self.dump():
-            read = _READ[self.sync.type(key)]
-            found += _flat(self.sync.eval(f"return redis.call({read})", 1, key))
-        return found
-
-
-_READ = {
-    b"hash": "'HGETALL', KEYS[1]",
-    b"zset": "'ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'",
-    b"list": "'LRANGE', KEYS[1], 0, -1",
-    b"stream": "'XRANGE', KEYS[1], '-', '+'",
-}
-
-
-def _flat(values: Any) -> list[bytes]:
-    if isinstance(values, list):
-        return [text for value in values for text in _flat(value)]
-    return [values]
-
-
-def raw_test(url: str, prefix: str, test: Callable[[Raw], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with Raw(url, prefix) as raw:
-            await test(raw)
-
-    with_loop(main)
 
 
 def test_a_script_is_handed_over_when_the_server_has_forgotten_it(
@@ -400,7 +291,7 @@ def test_large_numbers_are_written_in_full(redis_url: str, prefix: str, seq: int
         last = seq + 8 + 4
         assert (entry.batch, entry.first, entry.last) == (10**15, seq + 9, last)
         bids, _, orders, levels = raw.keys.of(["WOOD"])
-        scores = raw.sync.eval(f"return redis.call({_READ[b'zset']})", 1, bids)
+        scores = raw.sync.eval(f"return redis.call({READ[b'zset']})", 1, bids)
         assert scores == [
             *(b"%016d A 1" % (seq + 2), b"-9007199254740991"),
             *(b"%016d A 2" % (seq + 4), b"-9007199254740991"),

@@ -104,7 +104,7 @@ class MemoryExchange(Exchange):
         self._queue: deque[Command] = deque()
         self._max_queue = max_queue
         self._was_full = False
-        self._listed = False  # whether the batch holds the answer to a query
+        self._told_once = False  # whether the batch holds what the journal does not keep
         self._scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -191,7 +191,9 @@ class MemoryExchange(Exchange):
     def _turn(self) -> None:
         try:
             batch = self._decide()
-            self.journal.append(_history(batch) if self._listed else batch)
+            kept = _history(batch) if self._told_once else batch
+            if kept.events:
+                self.journal.append(kept)
             for reader in self._readers:
                 reader.apply(batch)
         except Exception as error:
@@ -217,7 +219,7 @@ class MemoryExchange(Exchange):
         queue, events, first = self._queue, list[Event](), self._seq + 1
         self._time = max(self._time, self._clock())
         self._number += 1
-        self._listed = False
+        self._told_once = False
         seq = self._seq
         books, sessions = self.books, self._sessions
         size = 0
@@ -257,12 +259,12 @@ class MemoryExchange(Exchange):
             case ListOrders(symbol=symbol):
                 orders = self._orders(participant, symbol)
                 events.append(OrdersListed(participant, session, symbol, orders))
-                self._listed = True
+                self._told_once = True
                 return seq, len(orders)
             case ListInstruments():
                 states = dict.fromkeys(self.instruments, "open")
                 events.append(InstrumentsListed(participant, session, states))
-                self._listed = True
+                self._told_once = True
                 return seq, len(states)
             case OpenSession():
                 return self._open_session(command, seq, events)
@@ -273,6 +275,7 @@ class MemoryExchange(Exchange):
                 self._plan_sweep()
             case Heartbeat():
                 events.append(HeartbeatAnswered(participant, session))
+                self._told_once = True
             case Sweep():
                 seq = self._sweep_up(seq, events)
             case _:
@@ -290,7 +293,7 @@ class MemoryExchange(Exchange):
         recovered = self._has_all_since(command, seq) if command.is_resuming else None
         if recovered is False:
             orders = self._orders(command.name, None)
-            self._listed = True
+            self._told_once = True
         seq += 1
         session = sessions.open(command, self._epoch, seq)
         operator = sessions.is_operator(command.name)
@@ -346,11 +349,13 @@ class MemoryExchange(Exchange):
 
 
 def _history(batch: Batch) -> Batch:
-    """A batch without the answers to queries: they are long, and told once."""
+    """A batch without what is told once: answers to queries, which are long, and to heartbeats,
+    which would push out everything else while the market is quiet.
+    """
     events: list[Event] = []
     for event in batch.events:
-        if isinstance(event, SessionOpened) and event.orders:
+        if isinstance(event, SessionOpened) and event.orders is not None:
             event = replace(event, orders=None)
-        if not isinstance(event, OrdersListed | InstrumentsListed):
+        if not isinstance(event, OrdersListed | InstrumentsListed | HeartbeatAnswered):
             events.append(event)
     return replace(batch, events=events)

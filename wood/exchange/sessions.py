@@ -101,7 +101,8 @@ class Sessions:
         if not command.generation:
             return command.cancel_orders
         if session is not None and session.cancels and not self._is_guarded(session.participant):
-            self._leaving[session.participant] = now
+            # One who was disabled meanwhile is due already, and has no grace.
+            self._leaving.setdefault(session.participant, now)
         return False
 
     def take(self, participants: Mapping[str, Participant]) -> None:

@@ -145,7 +145,8 @@ class ClusterExchange(Exchange):
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
         self._writer.submit(commands)
-        if self._grace < self._membership.interval and type(commands[-1]) is CloseSession:
+        hurry = self._grace < self._membership.interval
+        if hurry and commands and type(commands[-1]) is CloseSession:
             # Its participant may be due before anybody beats again.
             asyncio.get_running_loop().call_later(self._grace + SLACK, self.beat_soon)
 

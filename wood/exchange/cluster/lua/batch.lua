@@ -28,13 +28,18 @@ for i = 1, #books do
     fetch_totals(books[i], levels[i])
 end
 
-fetch_sessions()
+local asking = {}
+for i = 1, #sessions do
+    if sessions[i][3] > 0 then asking[#asking + 1] = sessions[i][2] end
+end
+fetch_sessions(asking)
 local taken = 0
 for i = 1, #commands do
     if size >= MAX_ROWS then break end
     taken = i
     local command = commands[i]
     local kind, session, index = command[1], sessions[command[2]], command[3]
+    if kind == OPEN then logins = logins + 1 end -- taken or not, it has a place among the tokens
     if session[3] > 0 and not holds(session) then
         n = n + 1
         out[n] = STALE

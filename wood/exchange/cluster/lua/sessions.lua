@@ -7,6 +7,7 @@ local held, changed = {}, {}  -- session -> its record, false if there is none; 
 local unplaced, unpresent = {}, {}
 local left = {}               -- participant -> since when it is gone, false if it is back
 local someone_left = false
+local guards = {}             -- participant -> how many of its sessions asked for it, once known
 
 local function hold(id, value)
     local record = false
@@ -24,14 +25,18 @@ local function session_of(id)
     return record
 end
 
-local function fetch_sessions()
-    local ids = {}
-    for i = 1, #sessions do
-        if sessions[i][3] > 0 then ids[#ids + 1] = sessions[i][2] end
+-- Load those that are not known yet.
+local function fetch_sessions(ids)
+    local missing = {}
+    for i = 1, #ids do
+        if held[ids[i]] == nil then missing[#missing + 1] = ids[i] end
     end
-    if #ids == 0 then return end
-    local values = call('HMGET', KEYS[9], unpack(ids))
-    for i = 1, #ids do hold(ids[i], values[i]) end
+    for from = 1, #missing, CHUNK do
+        local to = from + CHUNK - 1
+        if to > #missing then to = #missing end
+        local values = call('HMGET', KEYS[9], unpack(missing, from, to))
+        for i = from, to do hold(missing[i], values[i - from + 1]) end
+    end
 end
 
 local function holds(session)
@@ -46,7 +51,16 @@ local function forget_session(id)
     changed[id] = true
     unplaced[#unplaced + 1] = record[3] .. ' ' .. id
     unpresent[#unpresent + 1] = record[1] .. ' ' .. id
+    local guarding = guards[record[1]]
+    if guarding and record[4] then guards[record[1]] = guarding - 1 end
     return record
+end
+
+local function hold_new(id, record)
+    held[id] = record
+    changed[id] = true
+    local guarding = guards[record[1]]
+    if guarding and record[4] then guards[record[1]] = guarding + 1 end
 end
 
 local function sessions_of(participant)
@@ -63,12 +77,19 @@ local function sessions_of(participant)
     return found
 end
 
+-- Counted once in a batch: there may be thousands, and they may all go at once.
 local function is_guarded(participant)
-    local found = sessions_of(participant)
-    for i = 1, #found do
-        if session_of(found[i])[4] then return true end
+    local guarding = guards[participant]
+    if not guarding then
+        guarding = 0
+        local found = sessions_of(participant)
+        fetch_sessions(found)
+        for i = 1, #found do
+            if held[found[i]][4] then guarding = guarding + 1 end
+        end
+        guards[participant] = guarding
     end
-    return false
+    return guarding > 0
 end
 
 local function participant_of(name)
@@ -81,6 +102,14 @@ end
 local function leave(participant, since)
     left[participant] = since
     someone_left = true
+end
+
+-- The last of its sessions that asked for it is gone. One who was disabled meanwhile is due already, and
+-- has no grace.
+local function begin_grace(participant, since)
+    local before = left[participant]
+    if before == nil then before = tonumber(call('ZSCORE', KEYS[12], participant) or nil) end
+    if before ~= 0 then leave(participant, since) end
 end
 
 -- Where epochs began, and the first number in the journal: read once for all who resume in a batch.
@@ -110,7 +139,6 @@ end
 
 local function open_session(session, command)
     local asker, name, resumes, last, base = session[2], command[3], command[4], command[5], command[6]
-    logins = logins + 1
     local known
     if name ~= session[1] then
         known = participant_of(name)
@@ -140,11 +168,11 @@ local function open_session(session, command)
     local id = text(epoch) .. '-' .. text(seq)
     if name == session[1] then
         id = asker
+        forget_session(id) -- it may ask twice
     elseif opened == text(epoch) and tonumber(number) < seq and not old then
         id = resumes
     end
-    held[id] = {name, seq, writer, command[7]}
-    changed[id] = true
+    hold_new(id, {name, seq, writer, command[7]})
     out[n + 1], out[n + 2], out[n + 3], out[n + 4] = OPENED, id, known and known.operator or false, recovered
     n = n + 4
     size = size + 1
@@ -154,7 +182,7 @@ end
 local function close_session(session, cancels)
     local record = forget_session(session[2])
     if session[3] == 0 then return cancels end
-    if record[4] and not is_guarded(record[1]) then leave(record[1], time) end
+    if record[4] and not is_guarded(record[1]) then begin_grace(record[1], time) end
     return false
 end
 

@@ -26,14 +26,16 @@ local function end_dead_sessions(grace, lease)
     for i = 1, #dead do
         local from, to = '[' .. dead[i] .. ' ', '(' .. dead[i] .. '!'
         local found = call('ZRANGEBYLEX', KEYS[11], from, to, 'LIMIT', 0, MAX_DEAD - ended)
+        for j = 1, #found do found[j] = sub(found[j], #dead[i] + 2) end
+        fetch_sessions(found)
         for j = 1, #found do
-            local id = sub(found[j], #dead[i] + 2)
+            local id = found[j]
             local record = session_of(id)
             -- It may have been resumed elsewhere in this very batch.
             if record and record[3] == dead[i] then
                 forget_session(id)
                 if record[4] and not is_guarded(record[1]) then
-                    leave(record[1], id == record[1] and 0 or time - lease)
+                    begin_grace(record[1], id == record[1] and 0 or time - lease)
                 end
             end
         end
@@ -69,6 +71,7 @@ local function sweep()
         local known = due[i][2] == 0 and participant_of(participant)
         if known and known.disabled then
             local found = sessions_of(participant)
+            fetch_sessions(found)
             for j = 1, #found do forget_session(found[j]) end
             out[n + 1], out[n + 2] = DISABLED, participant
             n = n + 2
