@@ -46,7 +46,9 @@ def test_all_keys() -> None:
 
 def test_a_login() -> None:
     assert one(LOGIN) == messages.Login(participant="alice")
-    keys = b',"token":"t","session":"s","lastSeq":3,"epoch":4,"heartbeat":5,"cancelOnDisconnect":true'
+    keys = (
+        b',"token":"t","session":"s","lastSeq":3,"epoch":4,"heartbeat":5,"cancelOnDisconnect":true'
+    )
     whole = messages.Login(
         participant="alice",
         token="t",
