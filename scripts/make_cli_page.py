@@ -1,5 +1,6 @@
 """Write docs/cli.md, the help of every command. Run it after a change of options."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,20 @@ option is also an environment variable, named beside it; one on the command line
 def page() -> str:
     """The whole page."""
     context = click.Context(wood, info_name="wood", **{**wood.context_settings, **WIDTH})
-    commands = [
-        click.Context(command, info_name=name, parent=context, **WIDTH)
-        for name, command in wood.commands.items()
-    ]
     sections = [
         f"## `{part.command_path}`\n\n```text\n{part.get_help()}\n```\n"
-        for part in (context, *commands)
+        for part in (context, *_below(context))
     ]
     return "\n".join([HEAD, *sections])
+
+
+def _below(context: click.Context) -> Iterator[click.Context]:
+    """Each command of a group, and after it its own ones."""
+    if isinstance(context.command, click.Group):
+        for name, command in context.command.commands.items():
+            inner = click.Context(command, info_name=name, parent=context, **WIDTH)
+            yield inner
+            yield from _below(inner)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import re
 import runpy
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -119,15 +119,31 @@ def test_options_from_the_environment(nobody: int) -> None:
     assert "Invalid value for '--private'" in run_wood("-s", WOOD_PRIVATE="x").stderr
 
 
+def commands(
+    group: click.Group = wood, *before: str
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command, those of groups too, and the words that call it."""
+    yield before, group
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name), command
+
+
 def test_every_option_is_an_environment_variable_too() -> None:
-    for command in (wood, *wood.commands.values()):
-        for param in command.params:
-            if isinstance(param, click.Option) and param.name != "version":
-                assert param.show_envvar, f"{command.name} {param.name}"
-    pages = [run_wood(*words, "-h").stdout for words in ([], *([name] for name in wood.commands))]
-    for command, page in zip((wood, *wood.commands.values()), pages, strict=True):
-        options = [p for p in command.params if isinstance(p, click.Option) and p.show_envvar]
+    for words, command in commands():
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        options = [option for option in options if option.name != "version"]
+        for option in options:
+            assert option.show_envvar, f"{words} {option.name}"
+        page = run_wood(*words, "-h").stdout
         assert len(re.findall(r"env\s+var:\s+WOOD_\w+", page)) == len(options)
+
+
+def test_every_command_has_an_example() -> None:
+    for words, _ in commands():
+        assert "wood " + " ".join(words) in run_wood(*words, "-h").stdout.partition("\n")[2]
 
 
 def test_instruments_from_options_and_a_file(

@@ -96,7 +96,7 @@ class TestReset:
         assert keys(neighbour) == others
         done = reset_yes(cluster)
         assert done.returncode == 0
-        assert done.stdout == f"there is nothing under the prefix {prefix}\n"
+        assert done.stdout == f"there is no book under the prefix {prefix}\n"
 
     def test_yes_does_not_ask(self, redis_url: str, prefix: str, start_server: StartServer) -> None:
         """And the next cluster may have other rules."""

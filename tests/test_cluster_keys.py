@@ -27,7 +27,7 @@ def test_every_name_begins_with_the_prefix_and_has_the_hash_tag(prefix: str) -> 
 def test_no_name_stands_for_two_things() -> None:
     keys = Keys("wood")
     names = catalogue(keys)
-    assert len(set(names)) == len(names) == 16
+    assert len(set(names)) == len(names) == 21
     # Symbols have no colon, so none can make the key of another kind or instrument.
     assert keys.levels("WOOD") == keys.of(["WOOD"])[3] == "wood:{main}:levels:WOOD"
     assert keys.channel("id") == keys.channels() + "id"

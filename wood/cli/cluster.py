@@ -84,6 +84,8 @@ def reset(redis: str, prefix: str, yes: bool) -> None:
 
     \b
         wood reset --prefix competition
+
+    Participants and their tokens stay.
     """
     asyncio.run(_reset(redis, prefix, yes))
 
@@ -93,7 +95,7 @@ async def _reset(url: str, prefix: str, yes: bool) -> None:
     try:
         resting = await partition.resting()
         if resting is None:
-            click.echo(f"there is nothing under the prefix {prefix}")
+            click.echo(f"there is no book under the prefix {prefix}")
             return
         if not yes:
             click.confirm(

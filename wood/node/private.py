@@ -141,6 +141,9 @@ class PrivateConnection(Connection):
         if not event.recovered or (event.last_seq or 0) >= event.seq - 1:
             return answer
         self.flush()
+        if session.epoch != epoch:
+            # If the replay breaks off, its numbers are of this epoch.
+            self.write(reports.heartbeat(epoch, event.last_seq or 0))
         self._replay = asyncio.create_task(self._catch_up(event, answer))
         return None
 

@@ -67,6 +67,8 @@ class Session:
         """0 until it has logged in."""
         self.heartbeat: float | None = None
         """Seconds after which the client wants to hear something, if it asked for that."""
+        self.epoch: int | None = None
+        """That of the last number that the client saw, as it said."""
         self.packed = False
         """Whether the client speaks MessagePack; known from its first byte on."""
         self._instruments = instruments
@@ -301,7 +303,7 @@ class Session:
         if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
             text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"
             raise Refusal(ErrorCode.INVALID, text)
-        self.heartbeat = heartbeat
+        self.heartbeat, self.epoch = heartbeat, message.epoch
         return OpenSession(
             self.participant,
             self.name,

@@ -30,7 +30,7 @@ class Partition:
         return None if resting is None else int(resting)
 
     async def clear(self, waits: Callable[[], None] = lambda: None) -> int:
-        """Delete everything; return how many orders were open.
+        """Delete everything but the participants; return how many orders were open.
 
         Waits for the end of the leases of nodes that may be dead, after calling `waits`. Raises
         `ConfigError` if one is alive.

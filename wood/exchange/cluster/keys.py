@@ -14,7 +14,8 @@ Redis Cluster. None has a time to live. Nothing else in the database is ever tou
     marks           list    [rows, entry id]: where the journal may be cut
     open            hash    participant -> how many orders it has open
     owned           zset    `participant symbol id`, score 0: whose open orders
-    participants    hash    name -> [SHA-256 of the token, added, operator, disabled]
+    participants    hash    name -> [SHA-256 of the token, added, operator, disabled]; no start of a
+                            node and no `wood reset` clears it
     sessions        hash    session -> [participant, generation, writer, cancel on disconnect]:
                             those who have logged in and have a connection
     present         zset    `participant session`, score 0: the same by participant

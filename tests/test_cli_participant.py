@@ -1,0 +1,182 @@
+"""`wood participant`, as an operator or a script meets it."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support import PATIENCE, ROOT, clean_environment, run_wood
+from wood.cli.participant import _table
+from wood.exchange.cluster.keys import Keys
+from wood.exchange.participants import ParticipantFile
+from wood.model.participants import Participant, digest
+
+Ended = subprocess.CompletedProcess[str]
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(params=["file", "cluster"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """`wood participant` with either store, which the environment names."""
+    if request.param == "file":
+        where = {"WOOD_PARTICIPANTS": str(tmp_path / "participants.json")}
+    else:
+        url, prefix = (request.getfixturevalue(name) for name in ("redis_url", "prefix"))
+        where = {"WOOD_REDIS": url, "WOOD_PREFIX": prefix}
+
+    def run(*words: str, **environment: str) -> Ended:
+        return run_wood("participant", *words, **where, **environment)
+
+    return run
+
+
+def listed(run: Run) -> dict[str, dict[str, object]]:
+    done = run("list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return {who["name"]: who for who in json.loads(done.stdout)}
+
+
+def mistake(done: Ended, code: int = 1) -> str:
+    """What it says in one line."""
+    assert (done.returncode, done.stdout) == (code, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("wood: ")
+    return line
+
+
+def test_a_day_of_an_operator(run: Run) -> None:
+    added = run("add", "bob")
+    assert added.returncode == 0
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", added.stdout)
+    token = added.stdout.strip()
+    [sentence] = added.stderr.splitlines()
+    assert "bob" in sentence
+    assert token not in sentence
+    assert run("add", "alice", "--operator").returncode == 0
+
+    today = datetime.now(UTC).timestamp()
+    found = listed(run)
+    assert list(found) == ["alice", "bob"]
+    bob = found["bob"]
+    assert isinstance(bob["added"], int)
+    assert today - 120 < bob["added"] < today + 120
+    assert bob == {"name": "bob", "added": bob["added"], "operator": False, "disabled": False}
+    assert found["alice"]["operator"] is True
+
+    done = run("disable", "bob")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "bob is disabled\n")
+    assert listed(run)["bob"] == bob | {"disabled": True}
+    rotated = run("rotate", "bob")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", rotated.stdout)
+    assert rotated.stdout != added.stdout
+    assert rotated.stdout.strip() not in rotated.stderr
+    assert listed(run)["bob"] == bob | {"disabled": True}
+    table = run("list").stdout.splitlines()
+    assert [line.split() for line in table] == [
+        ["name", "added", "operator", "disabled"],
+        ["alice", datetime.fromtimestamp(bob["added"], UTC).strftime("%Y-%m-%d"), "yes", "no"],
+        ["bob", datetime.fromtimestamp(bob["added"], UTC).strftime("%Y-%m-%d"), "no", "yes"],
+    ]
+    done = run("enable", "bob")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "bob is enabled\n")
+    assert listed(run)["bob"] == bob
+
+
+def test_mistakes_are_one_line(run: Run) -> None:
+    assert run("add", "alice").returncode == 0
+    before = listed(run)
+    assert "wood participant rotate alice" in mistake(run("add", "alice"))
+    for command in ("disable", "enable", "rotate"):
+        assert "there is no participant carl" in mistake(run(command, "carl"))
+    for command in ("add", "disable", "enable", "rotate"):
+        assert "'a~b' is no name of a participant" in mistake(run(command, "a~b"))
+        assert "Missing argument 'NAME'" in mistake(run(command), code=2)
+    assert listed(run) == before
+
+
+def test_nobody_is_there(run: Run) -> None:
+    assert run("list").stdout == "name  added  operator  disabled\n"
+    assert run("list", "--json").stdout == "[]\n"
+
+
+def test_the_token_fits_what_is_kept_and_is_nowhere_else(tmp_path: Path) -> None:
+    file = tmp_path / "participants.json"
+    script = 'TOKEN=$("$0" -m wood participant add alice --participants "$1") && echo "<$TOKEN>"'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
+        env=clean_environment(),
+        check=True,
+    )
+    token = done.stdout.strip()[1:-1]
+    assert ParticipantFile(file).load()["alice"].digest == digest(token)
+    assert token not in done.stderr + file.read_text()
+
+
+def test_columns_are_aligned() -> None:
+    table = _table({"b" * 32: Participant("", 86400, False, True), "a": Participant("", 0, True)})
+    assert table.splitlines() == [
+        "name" + " " * 30 + "added       operator  disabled",
+        "a" + " " * 33 + "1970-01-01  yes       no",
+        "b" * 32 + "  1970-01-02  no        yes",
+    ]
+
+
+class TestWhere:
+    """The command line says more than the environment, and one that says both is a mistake."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        return str(tmp_path / "participants.json")
+
+    def in_file(self, file: str) -> list[str]:
+        return sorted(ParticipantFile(Path(file)).load())
+
+    def in_redis(self, redis_url: str, prefix: str) -> list[str]:
+        with redis.Redis.from_url(redis_url) as client:
+            found = client.hkeys(Keys(prefix).participants)
+        return sorted(name.decode() for name in found)
+
+    @pytest.mark.parametrize("option", ["--redis", "--prefix"])
+    def test_both_on_the_command_line(self, file: str, option: str) -> None:
+        done = run_wood("participant", "add", "a", "--participants", file, option, "x")
+        assert "choose one" in mistake(done, code=2)
+        assert not Path(file).exists()
+
+    @pytest.mark.parametrize("name", ["WOOD_REDIS", "WOOD_PREFIX"])
+    def test_both_in_the_environment(self, file: str, name: str) -> None:
+        done = run_wood("participant", "add", "a", WOOD_PARTICIPANTS=file, **{name: "x"})
+        said = mistake(done, code=2)
+        assert "choose one" in said
+        assert "the environment has both" in said
+        assert not Path(file).exists()
+
+    def test_the_command_line_wins(self, file: str, redis_url: str, prefix: str) -> None:
+        environment = {"WOOD_REDIS": redis_url, "WOOD_PREFIX": prefix, "WOOD_PARTICIPANTS": file}
+        add = ("participant", "add")
+        assert run_wood(*add, "a", "--participants", file, **environment).returncode == 0
+        assert (self.in_file(file), self.in_redis(redis_url, prefix)) == (["a"], [])
+        assert run_wood(*add, "b", "--redis", redis_url, **environment).returncode == 0
+        assert (self.in_file(file), self.in_redis(redis_url, prefix)) == (["a"], ["b"])
+        assert run_wood(*add, "c", "--prefix", prefix, **environment).returncode == 0
+        assert (self.in_file(file), self.in_redis(redis_url, prefix)) == (["a"], ["b", "c"])
+
+    def test_a_broken_file_is_one_line(self, file: str) -> None:
+        Path(file).write_text('{"a~b":1}')
+        done = run_wood("participant", "list", "--participants", file)
+        assert mistake(done).startswith(f"wood: {file}: 'a~b' is no name of a participant")
+
+    def test_there_is_no_redis(self) -> None:
+        done = run_wood("participant", "list", "--redis", "redis://:secret@127.0.0.1:1/0")
+        said = mistake(done)
+        assert said.startswith("wood: cannot reach Redis at redis://127.0.0.1:1/0")
+        assert "secret" not in said

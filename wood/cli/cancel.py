@@ -1,0 +1,79 @@
+"""`wood cancel`: an operator cancels orders of others."""
+
+import asyncio
+import re
+
+import click
+
+from wood.tools.cancel import cancel_anonymous, cancel_participant, orders
+
+_PORT = click.IntRange(1, 65535)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType[int]):
+    """A whole number and a unit, such as 15m, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """`value` in seconds. Fails as click's own types do."""
+        match = re.fullmatch(r"([0-9]{1,6})([smhd])", value, re.ASCII)
+        if not match:
+            self.fail(f"{value!r} is none: write such as 90s, 15m, 2h or 3d.", param, ctx)
+        return int(match[1]) * _SECONDS[match[2]]
+
+
+@click.command()
+@click.option("--participant", metavar="NAME", show_envvar=True, help="Cancel this one's orders.")
+@click.option(
+    "--anonymous-older-than",
+    type=Duration(),
+    show_envvar=True,
+    help="Cancel the orders of those without a login who connected longer ago than this, such as "
+    "90s, 15m, 2h or 3d; they may still be connected.",
+)
+@click.option(
+    "--operator",
+    required=True,
+    metavar="NAME",
+    envvar="WOOD_OPERATOR",
+    show_envvar=True,
+    help="Who asks: a participant that was added with --operator.",
+)
+@click.option(
+    "--token",
+    required=True,
+    envvar="WOOD_TOKEN",
+    show_envvar=True,
+    help="The operator's token. Others on this machine can see a command line: better put it into "
+    "the environment.",
+)
+@click.option("--host", default="127.0.0.1", show_envvar=True, help="The server's host.")
+@click.option(
+    "--port", "-p", type=_PORT, default=7001, show_envvar=True, help="The server's private port."
+)
+def cancel(
+    participant: str | None,
+    anonymous_older_than: int | None,
+    operator: str,
+    token: str,
+    host: str,
+    port: int,
+) -> None:
+    """Cancel the orders of one participant, or those that anonymous ones left behind.
+
+    \b
+        export WOOD_OPERATOR=root WOOD_TOKEN=...
+        wood cancel --participant bob
+        wood cancel --anonymous-older-than 2h
+
+    In a cluster any node will do.
+    """
+    if participant is not None and anonymous_older_than is None:
+        work = cancel_participant(host, port, operator, token, participant)
+    elif anonymous_older_than is not None and participant is None:
+        work = cancel_anonymous(host, port, operator, token, anonymous_older_than)
+    else:
+        raise click.UsageError("choose one of --participant and --anonymous-older-than")
+    click.echo(f"cancelled {orders(asyncio.run(work))}")

@@ -1,0 +1,140 @@
+"""Cancelling the orders of others, as an operator does it through the private port."""
+
+import asyncio
+from contextlib import suppress
+
+from msgspec import DecodeError, Struct, json
+
+from wood.model.errors import WoodError
+from wood.tools.connection import lost, open_connection
+from wood.tools.requests import UnexpectedReply
+
+PATIENCE = 60.0
+"""Seconds for one answer; a login after some that failed is answered late on purpose."""
+
+
+class Refused(WoodError):
+    """The server refused; the text is one line, and ends with the code."""
+
+
+async def cancel_participant(
+    host: str, port: int, operator: str, token: str, participant: str, *, patience: float = PATIENCE
+) -> int:
+    """Cancel all orders of `participant`; how many they were. Raises `WoodError`."""
+    dialogue = await _Dialogue.begin(host, port, patience)
+    try:
+        await dialogue.log_in(operator, token)
+        return await dialogue.cancel_all({"participant": participant})
+    finally:
+        await dialogue.end()
+
+
+async def cancel_anonymous(
+    host: str, port: int, operator: str, token: str, older_than: int, *, patience: float = PATIENCE
+) -> int:
+    """Cancel the orders of anonymous participants who came more than so many seconds ago.
+
+    Returns how many they were. Raises `WoodError`, which tells how many were cancelled before.
+    """
+    dialogue = await _Dialogue.begin(host, port, patience)
+    total = 0
+    try:
+        await dialogue.log_in(operator, token)
+        # A server cancels some thousand at a time, so that the market does not stand still.
+        while count := await dialogue.cancel_all({"anonymousOlderThan": older_than}):
+            total += count
+    except WoodError as error:
+        if not total:
+            raise
+        were = "was" if total == 1 else "were"
+        raise WoodError(f"{error}; {orders(total)} {were} cancelled before") from None
+    finally:
+        await dialogue.end()
+    return total
+
+
+def orders(count: int) -> str:
+    """So many orders, in words."""
+    return f"{count} order" if count == 1 else f"{count} orders"
+
+
+class _Reply(Struct, rename="camel"):
+    """What is looked at of what the server says; market data has a `type`."""
+
+    message: str = ""
+    error: str | None = None
+    code: str = "no code"
+    canceled: int | None = None
+    type: object = None
+
+
+class _Dialogue:
+    """Questions and answers, one at a time; whatever else the server says is passed over."""
+
+    def __init__(
+        self,
+        where: tuple[str, int],
+        patience: float,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._where = where
+        self._patience = patience
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def begin(cls, host: str, port: int, patience: float) -> "_Dialogue":
+        """Connect. Raises `WoodError`, as all that follows does."""
+        return cls((host, port), patience, *await open_connection(host, port))
+
+    async def log_in(self, operator: str, token: str) -> None:
+        """Say who asks."""
+        await self._ask("login", participant=operator, token=token)
+
+    async def cancel_all(self, whose: dict[str, object]) -> int:
+        """Cancel what `whose` says; how many orders it was."""
+        reply = await self._ask("cancelAll", **whose)
+        if reply.canceled is None or reply.canceled < 0:
+            raise UnexpectedReply("the server did not say how many orders it cancelled")
+        return reply.canceled
+
+    async def end(self) -> None:
+        """Close the connection, whatever became of it."""
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _ask(self, message: str, **values: object) -> _Reply:
+        try:
+            line = json.encode({"message": message, **values}) + b"\n"
+        except UnicodeEncodeError:
+            raise WoodError("a name or a token is text in UTF-8; this one is not") from None
+        try:
+            async with asyncio.timeout(self._patience):
+                self._writer.write(line)
+                await self._writer.drain()
+                while (reply := await self._next()).message != message:
+                    if reply.error is not None:
+                        raise Refused(f"the server refuses: {reply.error} ({reply.code})")
+                return reply
+        except TimeoutError:
+            host, port = self._where
+            raise WoodError(
+                f"the server at {host}:{port} did not answer within {self._patience:g} seconds"
+            ) from None
+        except OSError:
+            raise lost(*self._where) from None
+
+    async def _next(self) -> _Reply:
+        host, port = self._where
+        try:
+            line = await self._reader.readline()
+            if not line.endswith(b"\n"):
+                raise lost(host, port)
+            reply = json.decode(line, type=_Reply)
+        except (DecodeError, ValueError):  # the latter for a line without an end
+            raise UnexpectedReply(f"what answers at {host}:{port} is no exchange") from None
+        if reply.type is not None:
+            raise UnexpectedReply(f"{host}:{port} is a public port: give the private one with -p")
+        return reply
