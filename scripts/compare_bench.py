@@ -1,9 +1,11 @@
 """Compare two configurations of `wood bench`, in turns, so that a noisy machine wrongs both.
 
     python scripts/compare_bench.py 5 -- --serve -m --nodes 2 -- --serve -m
+    python scripts/compare_bench.py 9 -- --serve -- @../wood-before --serve
 
-Prints the median of the messages a second of each, with the least and the most, and of the ratio of
-the first to the second, by pairs.
+A configuration may begin with @ and the folder of another checkout, which is run then. Prints the
+median of the messages a second of each, with the least and the most, and of the ratio of the first
+to the second, by pairs.
 """
 
 import json
@@ -28,8 +30,11 @@ def main(rounds: int, first: list[str], second: list[str]) -> None:
 
 def rate(options: list[str]) -> float:
     """The messages per second of one run, or the commands if it is one of the script."""
+    folder = "."
+    if options and options[0].startswith("@"):
+        folder, options = options[0][1:], options[1:]
     command = [sys.executable, "-m", "wood", "bench", "--json", *options]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=folder)
     report = json.loads(ended.stdout)
     side = report.get("target", report)
     found = side.get("messages_per_second") or side["commands_per_second"]

@@ -28,6 +28,7 @@ def test_like_a_sorted_set(seed: int) -> None:
         ordered = sorted(model, reverse=True)
         assert list(prices.descending()) == ordered
         assert prices.best() == (ordered[0] if ordered else None)
+        assert prices.worst() == (ordered[-1] if ordered else None)
         assert len(prices) == len(model)
         start, count = draw.choice([None, draw.randrange(-110, 110)]), draw.randrange(1, 30)
         below = [k for k in ordered if start is None or k < start][:count]

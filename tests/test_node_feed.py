@@ -6,11 +6,13 @@ import random
 import pytest
 
 from tests.engines import INSTRUMENTS
-from wood.model.events import Batch, BookSnapshot, Event, LevelChanged, Snapshot, Trade
+from wood.model.events import Batch, BookSnapshot, Event, LevelChanged, Levels, Snapshot, Trade
 from wood.model.orders import BUY, SELL, Side
 from wood.node import subscriber as module
 from wood.node.feed import Feed
 from wood.node.subscriber import Subscriber
+
+Key = tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...], int | None]
 
 BASIC = ("basic", ("WOOD",))
 
@@ -52,6 +54,10 @@ class Client:
         lines, self.lines = self.lines, []
         return [words(line) for line in lines]
 
+    def trades(self) -> list[object]:
+        """The quantities of the trades told so far."""
+        return [line["quantity"] for line in self.lines if line["type"] == "trade"]
+
     def book(self) -> dict[tuple[object, object], object]:
         """The book that the lines told so far add up to."""
         levels: dict[tuple[object, object], object] = {}
@@ -76,17 +82,18 @@ class Market:
     def __init__(self, bids: int = 0) -> None:
         self.feed = Feed(INSTRUMENTS)
         self.seq = 0
+        self.epoch = 1
         levels = [(price, 5) for price in range(bids, 0, -1)]
         books = {"WOOD": BookSnapshot(levels, []), "PEAR": BookSnapshot([], [])}
         self.feed.reset(Snapshot("main", 1, 0, 0, books))
 
-    def join(self, client: Client, key: tuple[str, tuple[str, ...]] = BASIC) -> Client:
+    def join(self, client: Client, key: Key = BASIC) -> Client:
         self.feed.join(client.subscriber, *key)
         return client
 
     def happen(self, *events: Event) -> None:
         first, self.seq = self.seq + 1, self.seq + 10
-        self.feed.apply(Batch("main", 1, "w", 1, first, self.seq, 1_500_000, list(events)))
+        self.feed.apply(Batch("main", self.epoch, "w", 1, first, self.seq, 1_500_000, list(events)))
 
     def level(self, side: Side, price: int, total: int, symbol: str = "WOOD") -> LevelChanged:
         return LevelChanged(self.seq + 5, symbol, side, price, total)
@@ -94,10 +101,17 @@ class Market:
     def trade(self, price: int, quantity: int) -> Trade:
         return Trade(self.seq + 1, "WOOD", price, quantity, BUY, "A", 1, 0, "B", 2, 0)
 
-    def totals(self) -> dict[tuple[str, object], int]:
-        found: dict[tuple[str, object], int] = {}
+    def fork(self, bids: Levels, asks: Levels) -> None:
+        """Redis lost something: these are the books now."""
+        self.epoch += 1
+        books = {"WOOD": BookSnapshot(bids, asks), "PEAR": BookSnapshot([], [])}
+        self.feed.reset(Snapshot("main", self.epoch, self.seq, 0, books))
+
+    def totals(self, depth: int = 10**6) -> dict[tuple[object, object], int]:
+        """The best levels of WOOD, by side and price as clients are told them."""
+        found: dict[tuple[object, object], int] = {}
         for name, side in (("bid", BUY), ("ask", SELL)):
-            for price, total in self.feed.book.totals["WOOD", side].after(None, 10**6):
+            for price, total in self.feed.book.totals["WOOD", side].after(None, depth):
                 found[name, float(price) / 100] = total
         return found
 
@@ -132,7 +146,7 @@ def test_subscribed_lines_carry_symbol_and_seq() -> None:
     ]
     assert client.lines[0]["price"] == 20.5
     assert client.lines[0]["quantity"] == 50
-    assert client.lines[2] == {"type": "snapshot", "seq": 10}
+    assert client.lines[2] == {"type": "snapshot", "seq": 10, "epoch": 1}
 
 
 def test_who_reads_too_slowly_gets_trades_and_the_latest_totals() -> None:
@@ -205,7 +219,8 @@ def test_who_left_is_told_nothing_and_channels_go_with_the_last() -> None:
     market.feed.leave(second.subscriber)
     market.feed.leave(second.subscriber)
     assert market.feed._channels == {}
-    assert market.feed._by_symbol == {"WOOD": {}, "PEAR": {}}
+    for register in (market.feed._trades, market.feed._levels, market.feed._views):
+        assert register == {"WOOD": {}, "PEAR": {}}
 
 
 def test_a_long_book_gives_others_their_turn() -> None:
@@ -218,9 +233,10 @@ def test_a_long_book_gives_others_their_turn() -> None:
     assert client.subscriber.is_live
 
 
+@pytest.mark.parametrize("forks", [0, 0.02], ids=["one history", "forks"])
 @pytest.mark.parametrize("seed", range(30))
 def test_a_late_and_slow_one_ends_with_the_true_book(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, forks: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The market moves while the book is still being sent, in chunks, to one who reads by fits."""
     monkeypatch.setattr(module, "CHUNK", 7)
@@ -229,8 +245,12 @@ def test_a_late_and_slow_one_ends_with_the_true_book(
     client = Client(limit=10**6)
     client.room = draw.randrange(1, 3000)
     market.join(client)
-    trades = []
+    trades: list[object] = []
     for number in range(400):
+        if draw.random() < forks:
+            bids = sorted(draw.sample(range(1, 120), 50), reverse=True)
+            market.fork([(price, 1) for price in bids], [(draw.randrange(1, 120), 2)])
+            trades = client.trades()  # what was kept goes with the lost history
         market.happen(
             market.level(draw.choice([BUY, SELL]), draw.randrange(1, 120), draw.randrange(0, 3)),
             market.trade(1, number + 1),
@@ -241,8 +261,7 @@ def test_a_late_and_slow_one_ends_with_the_true_book(
     while not client.subscriber.is_live:
         client.read_on(500)
     assert client.book() == market.totals()
-    told = [line["quantity"] for line in client.lines if line["type"] == "trade"]
-    assert told == trades, "every trade once, in order"
+    assert client.trades() == trades, "every trade once, in order"
 
 
 def test_while_the_book_is_sent_no_level_is_told_twice_that_did_not_change(
@@ -263,17 +282,16 @@ def test_while_the_book_is_sent_no_level_is_told_twice_that_did_not_change(
     assert len(told) == 102
 
 
-@pytest.mark.parametrize("key", [BASIC, ("json", ("WOOD",))])
-def test_after_a_fork_everybody_gets_the_book_anew(key: tuple[str, tuple[str, ...]]) -> None:
+@pytest.mark.parametrize("key", [BASIC, ("json", ("WOOD",)), ("json", ("WOOD",), 10)])
+def test_after_a_fork_everybody_gets_the_book_anew(key: Key) -> None:
     """Also the levels that are no more: only a total of 0 can say so."""
     market = Market(bids=3)
     live, slow = market.join(Client(), key), market.join(Client(), key)
     slow.room = 0
     market.happen(market.level(SELL, 500, 1), market.trade(7, 7))
     market.happen(market.level(SELL, 600, 1), market.trade(8, 8))
-    books = {"WOOD": BookSnapshot([(2, 9), (1, 5)], []), "PEAR": BookSnapshot([], [])}
-    market.feed.reset(Snapshot("main", 2, 100, 0, books))
     market.seq = 100
+    market.fork([(2, 9), (1, 5)], [])
     slow.read_on(10**6)
     for client in (live, slow):
         assert client.book() == {("bid", 0.02): 9, ("bid", 0.01): 5} == market.totals()
@@ -289,3 +307,142 @@ def test_the_order_of_symbols_is_the_subscribers_own_the_lines_are_shared() -> N
     assert [line.get("symbol") for line in first.lines] == ["PEAR", "WOOD", None]
     assert [line.get("symbol") for line in second.lines] == ["WOOD", "PEAR", None]
     assert len(market.feed._channels) == 1
+
+
+@pytest.mark.parametrize("depth", [None, 10])
+def test_after_a_fork_a_level_is_gone_that_went_while_the_client_did_not_read(
+    depth: int | None,
+) -> None:
+    market = Market(bids=3)
+    client = market.join(Client(), ("json", ("WOOD",), depth))
+    client.room = 1
+    market.happen(market.level(BUY, 1, 6))
+    market.happen(market.level(BUY, 3, 0))
+    market.fork([(2, 5)], [])
+    client.read_on(10**6)
+    assert client.book() == {("bid", 0.02): 5}
+
+
+def test_a_subscriber_with_a_depth_sees_the_best_levels() -> None:
+    market = Market(bids=5)
+    client = market.join(Client(), ("json", ("WOOD",), 2))
+    assert client.take() == ["bid 0.05: 5", "bid 0.04: 5", "snapshot"]
+    market.happen(market.level(BUY, 3, 9))
+    assert client.take() == []
+    market.happen(market.level(BUY, 4, 9))
+    assert client.take() == ["bid 0.04: 9"]
+    market.happen(market.level(BUY, 6, 1))
+    assert client.take() == ["bid 0.04: 0", "bid 0.06: 1"], "one is pushed out"
+    market.happen(market.trade(6, 1), market.level(BUY, 6, 0), market.level(BUY, 5, 0))
+    assert client.take() == [
+        "trade 0.06: 1",
+        *("bid 0.06: 0", "bid 0.05: 0"),
+        *("bid 0.04: 9", "bid 0.03: 9"),
+    ]
+    market.happen(market.level(SELL, 8, 1), market.level(SELL, 8, 2), market.level(BUY, 4, 0))
+    assert client.take() == ["ask 0.08: 2", "bid 0.04: 0", "bid 0.02: 5"], "the net change"
+    market.happen(market.level(SELL, 7, 2), market.level(SELL, 7, 0))
+    assert client.take() == []
+
+
+def test_the_number_of_a_net_change_is_that_of_its_batch() -> None:
+    market = Market(bids=3)
+    client = market.join(Client(), ("json", ("WOOD",), 2))
+    market.happen(market.level(BUY, 3, 0), market.trade(3, 5))
+    assert [line["seq"] for line in client.lines] == [0, 0, 0, 1, 10, 10]
+
+
+def test_only_subscribers_with_the_same_depth_share_their_lines() -> None:
+    market = Market(bids=5)
+    clients = [market.join(Client(), ("json", ("WOOD",), d)) for d in (None, 1, 1, 2)]
+    assert len(market.feed._channels) == 3
+    for client in clients:
+        client.take()
+    market.happen(market.level(BUY, 4, 9))
+    assert [client.take() for client in clients] == [["bid 0.04: 9"], [], [], ["bid 0.04: 9"]]
+    for client in clients:
+        market.feed.leave(client.subscriber)
+    assert market.feed._channels == {}
+    assert market.feed._viewers == 0
+    for register in (market.feed._trades, market.feed._levels, market.feed._views):
+        assert register == {"WOOD": {}, "PEAR": {}}
+
+
+class Critic(Client):
+    """A client with a depth that checks each line as it is told."""
+
+    def __init__(self, market: Market, depth: int) -> None:
+        super().__init__(limit=10**6)
+        self.market = market
+        self.depth = depth
+        self.known: dict[tuple[object, object], object] = {}
+
+    def write(self, data: bytes) -> None:
+        told = len(self.lines)
+        super().write(data)
+        view = self.market.totals(self.depth)
+        for line in self.lines[told:]:
+            if line["type"] == "orderbook":
+                level, total = (line["side"], line["price"]), line["quantity"]
+                assert total == view.get(level, 0), "outside the view, or stale"
+                # After a fork a level may be taken back that was still to be told.
+                forked = self.market.epoch > 1
+                assert total or level in self.known or forked, "gone, and was never there"
+                self.known[level] = total
+                if not total:
+                    del self.known[level]
+
+
+@pytest.mark.parametrize("forks", [0, 0.01], ids=["one history", "forks"])
+@pytest.mark.parametrize("slow", [False, True], ids=["quick", "slow"])
+@pytest.mark.parametrize("seed", range(30))
+def test_who_folds_the_lines_has_exactly_the_best_levels(
+    seed: int, slow: bool, forks: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the client has read all: however slowly it reads, and after forks too."""
+    monkeypatch.setattr(module, "CHUNK", 5)
+    draw = random.Random(seed)
+    market = Market(bids=30)
+    client = Critic(market, draw.randrange(1, 20))
+    client.room = draw.randrange(1, 1000) if slow else 10**9
+    market.join(client, ("json", ("WOOD",), client.depth))
+    trades: list[object] = []
+    caught_up = 0
+    for number in range(1, 500):
+        market.happen(
+            market.trade(1, number),
+            *(
+                market.level(draw.choice([BUY, SELL]), draw.randrange(1, 40), draw.randrange(3))
+                for _ in range(draw.randrange(4))
+            ),
+        )
+        trades.append(number)
+        if draw.random() < forks:
+            bids = sorted(draw.sample(range(1, 40), 9), reverse=True)
+            market.fork([(price, 1) for price in bids], [(draw.randrange(1, 40), 2)])
+            trades = client.trades()  # what was kept goes with the lost history
+        if slow and draw.random() < 0.3:
+            client.read_on(draw.randrange(1, 1500))
+        if client.subscriber.is_live:
+            caught_up += 1
+            assert client.known == client.book() == market.totals(client.depth)
+    assert caught_up > 10
+    while not client.subscriber.is_live:
+        client.read_on(100)
+    assert client.book() == market.totals(client.depth)
+    assert client.trades() == trades
+
+
+def test_what_is_kept_for_a_slow_one_is_never_more_than_the_difference() -> None:
+    market = Market()
+    client = market.join(Client(limit=20), ("json", ("WOOD",), 5))
+    client.room = 0
+    for price in range(1, 1000):
+        market.happen(market.level(BUY, price, 1))
+        market.happen(market.level(SELL, 2000, 1), market.level(SELL, 2000, 0))
+    assert not client.closed
+    client.read_on(10**6)
+    assert client.take()[-6:] == [
+        "bid 0.01: 0",
+        *(f"bid {price / 100}: 1" for price in (995, 996, 997, 998, 999)),
+    ]

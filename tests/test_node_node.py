@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
 
@@ -52,7 +52,7 @@ class SlowExchange(Exchange):
     def full(self) -> bool:
         return len(self.waiting) >= self.limit
 
-    def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    def events(self, after: int, concerning: str | None = None) -> AsyncGenerator[Batch, None]:
         return self.engine.events(after, concerning)
 
     async def continues(self, epoch: int, seq: int) -> bool:

@@ -85,7 +85,7 @@ def test_the_page_shows_every_message() -> None:
         *("createOrder", "marketOrder", "cancelOrder", "amendOrder", "cancelAll", "orders"),
         *("instruments", "subscribe", "NEW", "FILL", "CANCELED", "AMENDED", "executionReport"),
         *("orderbook", "trade", "subscribed", "snapshot", "timeInForce", "postOnly", "encoding"),
-        *("login", "heartbeat", "session", "lastSeq", "recovered", "epoch", "leaves"),
+        *("login", "heartbeat", "session", "lastSeq", "recovered", "epoch", "leaves", "depth"),
     ):
         assert f'"{word}"' in said, word
 

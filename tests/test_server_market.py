@@ -5,7 +5,7 @@ import random
 import select
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -182,3 +182,135 @@ def test_reports_and_errors_keep_the_order_of_the_questions(server: Server) -> N
         for message, answer in zip(asked, peer.messages(2000), strict=True):
             assert answer["orderId"] == message["orderId"]  # type: ignore[index]
         assert peer.ask(ALL)["report"] == "CANCELED"
+
+
+def subscribe(**more: object) -> dict[str, object]:
+    return {"message": "subscribe", "symbols": ["WOOD"], **more}
+
+
+def until_snapshot(watcher: Peer, *, begun: bool = False) -> Lines:
+    """From the reply to `subscribe`, which may follow older lines, to the end of the book."""
+    lines: Lines = []
+    while not lines or lines[-1]["type"] != "snapshot":
+        lines.append(watcher.message())
+    if begun:
+        return lines
+    start = next(n for n, line in enumerate(lines) if line["type"] == "subscribed")
+    return lines[start:]
+
+
+def test_who_resumes_sees_every_trade_once(server: Server) -> None:
+    """Wherever it was, and while the market goes on: first what it missed, then the book, then
+    live, with no gap and no repeat; and one with a depth sees the best levels of that book.
+    """
+    draw = random.Random(7)
+    resumed: list[tuple[Peer, int, int | None]] = []
+    with server.watcher() as first:
+        first.send(subscribe())
+        (*_, snapshot) = until_snapshot(first)
+        with busy_market(server, traders=3):
+            lines: Lines = []
+            for number in range(12):
+                lines += first.messages(200)
+                last = draw.choice(lines)["seq"] if number else 0
+                epoch = {"epoch": snapshot["epoch"]} if number % 2 else {}
+                depth = [None, 1, 5][number % 3]
+                resumed.append((server.watcher(), last, depth))
+                resumed[-1][0].send(subscribe(lastSeq=last, depth=depth, **epoch))
+        lines += read_all(first)
+    trades = [line for line in lines if line["type"] == "trade"]
+    assert all(line["trade"] == line["seq"] for line in trades)
+    for watcher, last, depth in resumed:
+        told = read_all_of(watcher)
+        watcher.socket.close()
+        start = next(n for n, line in enumerate(told) if line["type"] == "subscribed")
+        end = next(n for n, line in enumerate(told) if line["type"] == "snapshot")
+        assert told[start]["recovered"] is True
+        assert told[start].get("depth") == depth
+        at = told[end]["seq"]
+        assert [line for line in told[start:] if line["type"] == "trade"] == [
+            line for line in trades if line["seq"] > last
+        ]
+        missed = [line for line in trades if last < line["seq"] <= at]
+        assert told[start + 1 : start + 1 + len(missed)] == missed
+        book = fold([line for line in lines if line["seq"] <= at])
+        assert fold(told[start:end]) == best(book, depth)
+        assert fold(told[start:]) == best(fold(lines), depth)
+
+
+def best(book: dict[tuple[str, float], float], depth: int | None) -> dict[tuple[str, float], float]:
+    """The best levels of each side."""
+    bids = sorted((key for key in book if key[0] == "bid"), key=lambda key: -key[1])
+    asks = sorted((key for key in book if key[0] == "ask"), key=lambda key: key[1])
+    return {key: book[key] for key in bids[:depth] + asks[:depth]}
+
+
+def read_all_of(watcher: Peer) -> Lines:
+    """Everything that it was told until now: who sees only the best levels may not see the end."""
+    watcher.send({"message": "subscribe", "symbols": ["NIL"]})
+    lines: Lines = []
+    while not lines or lines[-1]["type"] != "error":
+        lines.append(watcher.message())
+    assert lines.pop()["code"] == "unknown_symbol"
+    return lines
+
+
+def test_a_slow_reader_of_the_past_costs_no_memory_and_gets_all_of_it(server: Server) -> None:
+    count = 12_000
+    with server.trader() as trader, server.watcher() as other:
+        for start in range(0, count, 500):
+            for number in range(start, start + 500):
+                trader.send(create(number, "BUY", 5, 1), create(number + count, "SELL", 5, 1))
+            trader.messages(2000)
+        assert other.ask(QUESTION)  # whatever it is told, the server is idle
+        before = server.memory()
+        slow = [server.watcher(receive_buffer=4096) for _ in range(20)]
+        for watcher in slow:
+            watcher.send(subscribe(lastSeq=0))
+            assert watcher.message()["recovered"] is True
+        assert trader.ask(create(1, "BUY", 4, END))["report"] == "NEW"
+        assert server.memory() - before < 60_000_000
+        for watcher in slow[:3]:
+            lines = until_snapshot(watcher, begun=True)
+            trades = [line["seq"] for line in lines if line["type"] == "trade"]
+            assert trades == sorted(set(trades))
+            assert len(trades) == count
+        for watcher in slow:
+            watcher.socket.close()
+
+
+def test_recovery_is_said_only_if_it_is_proven(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    with server.trader() as trader, server.watcher() as watcher:
+        for number in (1, 2):
+            trader.send(create(number, "BUY", 5, 1), create(number + 2, "SELL", 5, 1))
+            trader.messages(4)
+        watcher.send(subscribe())
+        at = until_snapshot(watcher)[-1]
+        known = {"lastSeq": at["seq"], "epoch": at["epoch"]}
+
+        def answer(**asked: object) -> list[object]:
+            watcher.send(subscribe(**asked))
+            reply, *trades, end = until_snapshot(watcher)
+            assert end == at
+            return [reply["recovered"], *(line["seq"] for line in trades)]
+
+        assert answer(**known) == [True]
+        assert answer(lastSeq=0, epoch=at["epoch"]) == [True, 4, 10]
+        assert answer(lastSeq=4) == [True, 10]
+        assert answer(lastSeq=at["seq"] + 1) == [False]
+        assert answer(lastSeq=4, epoch=at["epoch"] - 1) == [False]
+        assert answer(lastSeq=4, epoch=2**53 - 1) == [False]
+        for wrong in ({"depth": 0}, {"depth": 10_001}, {"lastSeq": -1}, {"epoch": 2**53}):
+            refused = watcher.ask(subscribe(**{"lastSeq": 1} | wrong))
+            assert refused["code"] == "invalid"
+            assert refused["error"].startswith(f"{next(iter(wrong))} must be from ")
+    assert server.stop() == 0
+    again = start_server("--public", str(server.public))
+    with again.watcher() as watcher, again.trader() as trader:
+        for number in range(10):
+            assert trader.ask(create(number, "BUY", 5, 1))["report"] == "NEW"
+        watcher.send(subscribe(**known))
+        reply, _, end = until_snapshot(watcher)
+        assert reply["recovered"] is False, "another history"
+        assert end["epoch"] != at["epoch"]

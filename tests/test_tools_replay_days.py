@@ -75,19 +75,16 @@ class Desk:
         say = self._reports
         match event:
             case OrderAccepted():
-                return say.new("DAY", event.order_id)
+                return say.new(event, 0)
             case OrderAmended():
-                return say.amended(event)
+                return say.amended(event, 0)
             case OrderCanceled():
-                return say.canceled("DAY", event.order_id)
+                return say.canceled(event, 0)
             case CommandRefused():
                 return say.error(event.code, event.text, event.order_id)
             case Trade():
                 self.trades.append(event)
-                return b"".join(
-                    say.fill("DAY", order_id, event.price, event.quantity)
-                    for order_id in (event.maker_order_id, event.taker_order_id)
-                )
+                return say.maker_fill(event, 0) + say.taker_fill(event, 0)
             case _:
                 return b""
 

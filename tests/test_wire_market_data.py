@@ -50,14 +50,16 @@ def test_basic_lines_to_the_byte() -> None:
     ],
 )
 def test_subscribed(encoder: MarketData, encoding: str, price: object) -> None:
-    assert read(encoder.trade(TRADE, TIME), encoding) == {
-        "type": "trade",
-        "time": 1461763950.458236,
-        "price": price,
-        "quantity": 30,
-        "symbol": "PEAR",
-        "seq": 7,
-    }
+    trade = read(encoder.trade(TRADE, TIME), encoding)
+    assert list(trade.items()) == [
+        ("type", "trade"),
+        ("time", 1461763950.458236),
+        ("price", price),
+        ("quantity", 30),
+        ("symbol", "PEAR"),
+        ("seq", 7),
+        ("trade", 7),
+    ]
     level = read(encoder.level("PEAR", BUY, 41, 3, 9), encoding)
     assert list(level.items()) == [
         ("type", "orderbook"),
@@ -70,6 +72,24 @@ def test_subscribed(encoder: MarketData, encoding: str, price: object) -> None:
     assert read(encoder.level("PEAR", SELL, 41, 0, 9), encoding)["quantity"] == 0
 
 
+@pytest.mark.parametrize(
+    ("depth", "recovered", "more"),
+    [
+        (None, None, []),
+        (10, None, [("depth", 10)]),
+        (None, False, [("recovered", False)]),
+        (1, True, [("depth", 1), ("recovered", True)]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_who_asks_for_more_is_answered_to_that(
+    encoding: str, depth: int | None, recovered: bool | None, more: list[tuple[str, object]]
+) -> None:
+    reply = read(subscribed(("A",), "json", encoding, depth, recovered), encoding)
+    assert list(reply) == ["type", "symbols", "encoding", *dict(more)]
+    assert list(reply.items())[3:] == more
+
+
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
 def test_replies(encoding: str) -> None:
     assert read(subscribed(("A", "B"), "msgpack", encoding), encoding) == {
@@ -77,7 +97,11 @@ def test_replies(encoding: str) -> None:
         "symbols": ["A", "B"],
         "encoding": "msgpack",
     }
-    assert read(snapshot_end(5, encoding), encoding) == {"type": "snapshot", "seq": 5}
+    assert list(read(snapshot_end(5, 2**53 - 1, encoding), encoding).items()) == [
+        ("type", "snapshot"),
+        ("seq", 5),
+        ("epoch", 2**53 - 1),
+    ]
     assert read(error(ErrorCode.RATE, 'a "text"', encoding), encoding) == {
         "type": "error",
         "error": 'a "text"',

@@ -32,6 +32,11 @@ class SortedPrices:
         last = self._chunks[-1]
         return last[-1] if last else None
 
+    def worst(self) -> int | None:
+        """The least key, None if there is none."""
+        first = self._chunks[0]
+        return first[0] if first else None
+
     def add(self, key: int) -> None:
         """Add a key that is not there."""
         lasts = self._lasts

@@ -1,7 +1,7 @@
 """What a node knows of an engine, whether that lives in this process or in Redis."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from wood.model.commands import Command
@@ -61,12 +61,13 @@ class Exchange(ABC):
         """Whether so much is queued that the node must stop reading from its clients."""
 
     @abstractmethod
-    def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    def events(self, after: int, concerning: str | None = None) -> AsyncGenerator[Batch, None]:
         """The kept batches with numbers greater than `after`, oldest first, up to the present end.
 
         The first may begin at or before `after`, since a batch is never divided. With `concerning`
         those that do not concern that participant may be left out. Waits while the journal cannot
-        be reached; raises `JournalTrimmed` when events after that number are no longer kept.
+        be reached; raises `JournalTrimmed` when events after that number are no longer kept. Who
+        leaves it early closes it.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -134,7 +134,9 @@ class MemoryExchange(Exchange):
         """Whether `max_queue` commands wait."""
         return len(self._queue) >= self._max_queue
 
-    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    async def events(
+        self, after: int, concerning: str | None = None
+    ) -> AsyncGenerator[Batch, None]:
         """The batches of the journal in memory; others get their turns between them."""
         for place, batch in enumerate(self.journal.after(after), 1):
             yield batch

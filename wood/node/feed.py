@@ -7,9 +7,13 @@ batch at once falls behind (`Subscriber`).
 
 from wood.model.events import Batch, LevelChanged, Snapshot, Trade
 from wood.model.instruments import Instruments
+from wood.model.orders import Side
 from wood.node.public_book import PublicBook
-from wood.node.subscriber import Channel, Key, Subscriber
+from wood.node.subscriber import Channel, Key, LevelKey, Subscriber
 from wood.wire.market_data import BasicJson, MarketData, SubscribedJson, SubscribedPacked
+
+Register = dict[str, dict[MarketData, list[Channel]]]
+"""Who is to be told of an instrument, by encoding."""
 
 
 class Feed:
@@ -23,28 +27,49 @@ class Feed:
             "msgpack": SubscribedPacked(instruments),
         }
         self._channels: dict[Key, Channel] = {}
-        self._by_symbol: dict[str, dict[MarketData, list[Channel]]] = {
-            symbol: {} for symbol in instruments
-        }
+        self._trades: Register = {symbol: {} for symbol in instruments}
+        self._levels: Register = {symbol: {} for symbol in instruments}
+        """Channels without a depth."""
+        self._views: Register = {symbol: {} for symbol in instruments}
+        """Channels with a depth."""
+        self._viewers = 0  # their number
 
     def reset(self, snapshot: Snapshot) -> None:
         """Take over the books of `snapshot`; give them anew to everybody who is there."""
         vanished = self.book.reset(snapshot)
         for channel in self._channels.values():
+            seen = vanished if channel.depth is None else _levels(channel)
+            channel.look()
             for subscriber in [*channel.live, *channel.behind]:
-                subscriber.begin(channel, channel.symbols, vanished)
+                subscriber.begin(channel, channel.symbols, seen)
                 subscriber.catch_up()
 
-    def join(self, subscriber: Subscriber, encoding: str, symbols: tuple[str, ...]) -> None:
-        """Give `subscriber` the present books of `symbols`, in that order, then what follows."""
-        key = (encoding, tuple(sorted(symbols)))
+    def join(
+        self,
+        subscriber: Subscriber,
+        encoding: str,
+        symbols: tuple[str, ...],
+        depth: int | None = None,
+        *,
+        held: bool = False,
+    ) -> Channel:
+        """Give `subscriber` the present books of `symbols`, in that order, then what follows.
+
+        With a `depth` only so many of the best levels of each side. If `held` nothing of this
+        before `Subscriber.release`.
+        """
+        key = (encoding, tuple(sorted(symbols)), depth)
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = Channel(key, self._encoders[encoding], self.book)
-            for symbol in symbols:
-                self._by_symbol[symbol].setdefault(channel.encoder, []).append(channel)
+            self._viewers += depth is not None
+            for register in self._registers(channel):
+                for symbol in symbols:
+                    register[symbol].setdefault(channel.encoder, []).append(channel)
+        subscriber.held = held
         subscriber.begin(channel, symbols)
         subscriber.catch_up()
+        return channel
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` nothing more."""
@@ -55,35 +80,59 @@ class Feed:
         channel.live.discard(subscriber)
         channel.behind.discard(subscriber)
         if not channel.live and not channel.behind:
-            del self._channels[channel.key]
+            self._close(channel)
+
+    def _close(self, channel: Channel) -> None:
+        del self._channels[channel.key]
+        self._viewers -= channel.depth is not None
+        for register in self._registers(channel):
             for symbol in channel.symbols:
-                channels = self._by_symbol[symbol][channel.encoder]
+                channels = register[symbol][channel.encoder]
                 channels.remove(channel)
                 if not channels:
-                    del self._by_symbol[symbol][channel.encoder]
+                    del register[symbol][channel.encoder]
+
+    def _registers(self, channel: Channel) -> tuple[Register, Register]:
+        return self._trades, self._levels if channel.depth is None else self._views
 
     def apply(self, batch: Batch) -> None:
         """Fold a batch and tell it, one write for each subscriber."""
-        time, totals, by_symbol = batch.time, self.book.totals, self._by_symbol
+        time, totals, levels, trades = batch.time, self.book.totals, self._levels, self._trades
         for event in batch.events:
             if type(event) is LevelChanged:
                 symbol, side, price, total = event.symbol, event.side, event.price, event.quantity
                 totals[symbol, side].set(price, total)
-                for encoder, channels in by_symbol[symbol].items():
+                for encoder, channels in levels[symbol].items():
                     line = encoder.level(symbol, side, price, total, event.seq)
                     for channel in channels:
                         channel.lines.append(line)
                         for subscriber in channel.behind:
                             subscriber.level_changed(symbol, side, price)
             elif type(event) is Trade:
-                for encoder, channels in by_symbol[event.symbol].items():
+                for encoder, channels in trades[event.symbol].items():
                     line = encoder.trade(event, time)
                     for channel in channels:
                         channel.lines.append(line)
                         for subscriber in channel.behind:
                             subscriber.traded(line)
-        self.book.seq = batch.last
+        self.book.epoch, self.book.seq = batch.epoch, batch.last
+        if self._viewers:
+            self._follow(batch)
         self._tell()
+
+    def _follow(self, batch: Batch) -> None:
+        """Tell the net change of the batch to those who see only the best levels."""
+        changed: dict[tuple[str, Side], dict[int, None]] = {}
+        for event in batch.events:
+            if type(event) is LevelChanged:
+                changed.setdefault((event.symbol, event.side), {})[event.price] = None
+        for (symbol, side), prices in changed.items():
+            for encoder, channels in self._views[symbol].items():
+                for channel in channels:
+                    for price, before, total in channel.views[symbol, side].follow(prices):
+                        channel.lines.append(encoder.level(symbol, side, price, total, batch.last))
+                        for subscriber in channel.behind:
+                            subscriber.view_changed(symbol, side, price, before)
 
     def _tell(self) -> None:
         slow: list[Subscriber] = []
@@ -95,3 +144,12 @@ class Feed:
             slow += [subscriber for subscriber in channel.behind if subscriber.overflowed]
         for subscriber in slow:
             subscriber.fall_behind()
+
+
+def _levels(channel: Channel) -> list[LevelKey]:
+    """What the clients of a channel with a depth see."""
+    return [
+        (symbol, side, price)
+        for (symbol, side), view in channel.views.items()
+        for price in view.prices()
+    ]

@@ -18,6 +18,7 @@ from wood.node.failures import Failures
 from wood.node.feed import Feed
 from wood.node.private import Encodings, PrivateConnection, Surroundings
 from wood.node.public import PublicConnection
+from wood.node.recovery import Recovery
 from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
@@ -37,6 +38,7 @@ class Node:
     def __init__(self, exchange: Exchange, settings: Settings, max_connections: int) -> None:
         self._router = Router()
         self._feed = Feed(exchange.instruments)
+        self._recovery = Recovery(exchange, self._feed.book)
         self._exchange = exchange
         self._settings = settings
         self._max_connections = max_connections
@@ -55,6 +57,7 @@ class Node:
         self._surroundings = self._surround()
         exchange.attach(self._router)
         exchange.attach(self._feed)
+        exchange.attach(self._recovery)
         exchange.when_room(self._resume)
         exchange.when_failed(self._failed)
 
@@ -120,6 +123,7 @@ class Node:
             connection.abort(reason)
         if self._connections:
             await self._gone.wait()
+        await self._recovery.close()
         await self._exchange.close()
 
     # Owner of connections
@@ -202,6 +206,7 @@ class Node:
             f"p{next(self._numbers)}",
             self,
             self._feed,
+            self._recovery,
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,

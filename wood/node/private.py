@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
@@ -311,9 +312,10 @@ class PrivateConnection(Connection):
     async def _catch_up(self, event: SessionOpened, answer: bytes) -> None:
         """Replay, answer the login, and go on with what happened meanwhile."""
         try:
-            async for lines in replay(self._node.exchange, event, self.reports):
-                self.write(b"".join(lines))
-                await self._until_there_is_room()
+            async with aclosing(replay(self._node.exchange, event, self.reports)) as missed:
+                async for lines in missed:
+                    self.write(b"".join(lines))
+                    await self._until_there_is_room()
         except JournalTrimmed as error:
             log.warning("%s %s: %s", self.kind, self.name, error)
             self._replay = None

@@ -1,17 +1,28 @@
 """A public client's connection: market data out, `subscribe` in."""
 
 import asyncio
+import logging
 from collections import deque
+from contextlib import aclosing
 
-from wood.model.errors import ErrorCode, Refusal
+from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
 from wood.model.instruments import Instruments
 from wood.node.connection import Connection, Owner, Pause
 from wood.node.feed import Feed
-from wood.node.subscriber import Subscriber
+from wood.node.recovery import Recovery
+from wood.node.subscriber import Channel, Subscriber
 from wood.node.throttle import Throttle
 from wood.wire.json_lines import public_json
 from wood.wire.market_data import ENCODINGS, error, subscribed
 from wood.wire.messages import Subscribe, Unreadable
+
+log = logging.getLogger("wood.node")
+
+MAX_DEPTH = 10_000
+"""Levels of each side that a subscriber may ask for; past that it may as well ask for all."""
+
+MAX_NUMBER = 2**53 - 1
+"""The greatest event number and epoch."""
 
 HIGH_WATER = 1 << 20
 """Bytes that may wait in the output of a public client before it counts as behind."""
@@ -32,6 +43,7 @@ class PublicConnection(Connection):
         name: str,
         owner: Owner,
         feed: Feed,
+        recovery: Recovery,
         instruments: Instruments,
         *,
         line_limit: int,
@@ -40,6 +52,7 @@ class PublicConnection(Connection):
     ) -> None:
         super().__init__(name, owner)
         self._feed = feed
+        self._recovery = recovery
         self._instruments = instruments
         self._subscriber = Subscriber(self, backlog_limit)
         self._decoder = public_json(line_limit)
@@ -48,6 +61,9 @@ class PublicConnection(Connection):
         self._said: deque[Subscribe | Unreadable] = deque()
         self._next_seq = 1
         self._understanding = False
+        self._resuming: asyncio.Task[None] | None = None
+        """Answers a `subscribe` that has to ask the journal."""
+        self._read_on = asyncio.Event()
 
     # Connection
 
@@ -76,15 +92,22 @@ class PublicConnection(Connection):
 
     def _end(self, reason: str) -> None:
         self._said.clear()
-        self._feed.leave(self._subscriber)
+        self._leave()
         self.finish(reason)
 
     def lost(self) -> None:
-        """Tell the feed."""
+        """Tell the feed; miss nothing any more."""
+        self._leave()
+
+    def _leave(self) -> None:
         self._feed.leave(self._subscriber)
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
 
     def room(self) -> None:
         """Catch up, then understand what is still to be answered."""
+        self._read_on.set()
         self._subscriber.catch_up()
         self._understand()
 
@@ -112,7 +135,7 @@ class PublicConnection(Connection):
         if self._understanding:
             return
         self._understanding = True
-        while self._said and self._subscriber.is_live and self.writable():
+        while self._said and self._all_answered() and self.writable():
             said = self._said.popleft()
             try:
                 self._answer(said)
@@ -121,12 +144,15 @@ class PublicConnection(Connection):
             if isinstance(said, Unreadable) and said.fatal:
                 self._end("a message that cannot be read to its end")
         self._understanding = False
-        if self._eof and not self._said and self._subscriber.is_live:
+        if self._eof and not self._said and self._all_answered():
             self._end("closed by the client")
         if self._said:
             self.pause(Pause.ANSWER)
         elif Pause.ANSWER in self.pauses:
             self.resume(Pause.ANSWER)
+
+    def _all_answered(self) -> bool:
+        return self._resuming is None and self._subscriber.is_live
 
     def _answer(self, said: Subscribe | Unreadable) -> None:
         if said.seq is not None:
@@ -147,7 +173,66 @@ class PublicConnection(Connection):
             raise Refusal(ErrorCode.UNKNOWN_SYMBOL, "no instrument has one of these symbols")
         if message.encoding not in ENCODINGS:
             raise Refusal(ErrorCode.INVALID, f"encoding must be one of {', '.join(ENCODINGS)}")
+        _check_numbers(message)
+        if message.last_seq is None:
+            self._join(message, symbols)
+        else:
+            work = self._resume(message, symbols, message.last_seq)
+            self._resuming = self._recovery.start(work)
+
+    def _join(
+        self, message: Subscribe, symbols: tuple[str, ...], recovered: bool | None = None
+    ) -> Channel:
+        """Answer, and begin anew; what was missed comes before the books."""
         self._feed.leave(self._subscriber)
-        self.write(subscribed(symbols, message.encoding, self._encoding))
-        self._encoding = message.encoding
-        self._feed.join(self._subscriber, message.encoding, symbols)
+        encoding, depth = message.encoding, message.depth
+        self.write(subscribed(symbols, encoding, self._encoding, depth, recovered))
+        self._encoding = encoding
+        held = recovered is True
+        return self._feed.join(self._subscriber, encoding, symbols, depth, held=held)
+
+    async def _resume(self, message: Subscribe, symbols: tuple[str, ...], last_seq: int) -> None:
+        """Answer one who says what it saw last; until the answer it sees what it saw before."""
+        try:
+            recovered = await self._recovery.proves(message.epoch, last_seq)
+            if self.finishing:
+                return  # the cancellation got lost
+            channel = self._join(message, symbols, recovered)
+            if recovered:
+                await self._replay(channel, last_seq)
+        except JournalTrimmed as trimmed:
+            self._give_up(f"what it missed cannot be told: {trimmed}")
+        except Exception:
+            log.exception("%s %s: what it missed cannot be read", self.kind, self.name)
+            self._give_up("what it missed cannot be read")
+        else:
+            self._resuming = None
+            self._understand()
+
+    async def _replay(self, channel: Channel, last_seq: int) -> None:
+        async with aclosing(self._recovery.trades(channel, last_seq)) as pages:
+            async for page in pages:
+                while not self.writable():
+                    if self.finishing:
+                        return
+                    self._read_on.clear()
+                    await self._read_on.wait()
+                self.write(page)
+        self._subscriber.release()
+
+    def _give_up(self, reason: str) -> None:
+        """The client was promised what it cannot be told: let it come again."""
+        self._resuming = None
+        text = "trades may be missing; connect again"
+        self.write(error(ErrorCode.UNAVAILABLE, text, self._encoding))
+        self._end(reason)
+
+
+def _check_numbers(message: Subscribe) -> None:
+    for name, number, least, most in (
+        ("depth", message.depth, 1, MAX_DEPTH),
+        ("lastSeq", message.last_seq, 0, MAX_NUMBER),
+        ("epoch", message.epoch, 0, MAX_NUMBER),
+    ):
+        if number is not None and not least <= number <= most:
+            raise Refusal(ErrorCode.INVALID, f"{name} must be from {least} to {most}")

@@ -1,6 +1,7 @@
 """What a client missed that resumes: its reports out of the journal."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from wood.exchange.exchange import Exchange
 from wood.model.errors import JournalTrimmed
@@ -17,18 +18,19 @@ from wood.wire.reports import Reports
 
 async def replay(
     exchange: Exchange, opened: SessionOpened, reports: Reports
-) -> AsyncIterator[list[bytes]]:
+) -> AsyncGenerator[list[bytes], None]:
     """The reports of a participant between what its client saw and the login, batch by batch.
 
     Raises `JournalTrimmed` if the journal was cut, or replaced, while it was read.
     """
     after, until = opened.last_seq or 0, opened.seq
-    async for batch in exchange.events(after, opened.participant):
-        lines = _reports(batch, opened.participant, after, until, reports)
-        if lines:
-            yield lines
-        if batch.last >= until:
-            return
+    async with aclosing(exchange.events(after, opened.participant)) as batches:
+        async for batch in batches:
+            lines = _reports(batch, opened.participant, after, until, reports)
+            if lines:
+                yield lines
+            if batch.last >= until:
+                return
     raise JournalTrimmed(f"the journal ends before number {until}")
 
 

@@ -6,16 +6,18 @@ reads: first the book if it has none yet, then the kept trades, then each marked
 total. What is kept is bounded; past that the client is closed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Protocol
 
 from wood.model.orders import BUY, SELL, Side
-from wood.node.public_book import PublicBook
+from wood.node.public_book import PublicBook, Totals, View
 from wood.wire.market_data import MarketData, snapshot_end
 
-Key = tuple[str, tuple[str, ...]]
-"""What a channel carries: the encoding (`basic`, `json`, `msgpack`) and the symbols, sorted."""
+Key = tuple[str, tuple[str, ...], int | None]
+"""What a channel carries: the encoding (`basic`, `json`, `msgpack`), the symbols, sorted, and how
+many of the best levels of each side, None for all.
+"""
 
 LevelKey = tuple[str, Side, int]
 """Symbol, side and price in ticks."""
@@ -51,12 +53,27 @@ class Channel:
 
     def __init__(self, key: Key, encoder: MarketData, book: PublicBook) -> None:
         self.key = key
-        self.symbols = key[1]
+        self.encoding, self.symbols, self.depth = key
         self.encoder = encoder
         self.book = book
         self.live: set[Subscriber] = set()
         self.behind: set[Subscriber] = set()
         self.lines: list[bytes] = []
+        self.views: dict[tuple[str, Side], View] = {}
+        """The levels that are told, where not all are."""
+        self.look()
+
+    @property
+    def totals(self) -> Mapping[tuple[str, Side], Totals]:
+        """The levels that are told."""
+        return self.book.totals if self.depth is None else self.views
+
+    def look(self) -> None:
+        """View the book anew."""
+        if self.depth is not None:
+            totals, sides = self.book.totals, (BUY, SELL)
+            for key in ((symbol, side) for symbol in self.symbols for side in sides):
+                self.views[key] = View(totals[key], key[1], self.depth)
 
 
 class Subscriber:
@@ -65,13 +82,18 @@ class Subscriber:
     def __init__(self, sink: Sink, limit: int) -> None:
         self.channel: Channel | None = None
         self.overflowed = False
+        self.held = False
+        """Whether trades that are not kept here must be told before all else."""
         self._sink = sink
         self._limit = limit
         self._books: dict[tuple[str, Side], None] = {}  # still to be sent, the next one first
         self._reached: int | None = None  # the last price sent of the next book
-        self._snapshot_seq: int | None = None  # to be said after the books
+        self._anew = False  # whether the client knows older books of the same levels
+        self._place = (0, 0)  # number and epoch that the books are at least as new as
+        self._place_owed = False  # to be said after the books
+        self._trades_first = False  # the kept trades come before the books
         self._trades: list[bytes] = []
-        self._levels: dict[LevelKey, None] = {}
+        self._levels: dict[LevelKey, int | None] = {}  # the total that the client knows, if known
 
     @property
     def is_live(self) -> bool:
@@ -83,17 +105,28 @@ class Subscriber:
     ) -> None:
         """Owe the client the books of `symbols` and what comes after; `catch_up` pays.
 
-        `gone` are levels that it may have been told of and that are no more: only a total of 0
-        can say so.
+        `gone` are levels that it may have been told of on this channel and that are no more: only
+        a total of 0 can say so.
         """
+        known = {key: None for key in (*gone, *self._levels) if self._knows(channel, key)}
+        self._anew = channel is self.channel
         self.channel = channel
         channel.live.discard(self)
         self._books = dict.fromkeys((symbol, side) for symbol in symbols for side in (BUY, SELL))
         self._reached = None
-        self._snapshot_seq = None if channel.key[0] == "basic" else channel.book.seq
+        self._place = channel.book.seq, channel.book.epoch
+        self._place_owed = channel.encoding != "basic"
+        self._trades_first = False
         self._trades.clear()
-        self._levels = {key: None for key in gone if key[0] in symbols}
+        # What is in the books is told with them.
+        self._levels = {key: None for key in known if not channel.totals[key[:2]][key[2]]}
         channel.behind.add(self)
+
+    def release(self) -> None:
+        """It was told all trades before the kept ones: those come next, and then the books."""
+        self.held = False
+        self._trades_first = True
+        self.catch_up()
 
     def take(self, data: bytes) -> bool:
         """Take a batch's lines; False if the client can take no more after them."""
@@ -115,9 +148,22 @@ class Subscriber:
 
     def level_changed(self, symbol: str, side: Side, price: int) -> None:
         """Mark a level, unless it is still to come with its book."""
-        if self.channel is not None and not self._to_come(self.channel, symbol, side, price):
+        channel = self.channel
+        if channel is not None and not self._to_come(channel, symbol, side, price):
             self._levels[symbol, side, price] = None
             self._check()
+
+    def view_changed(self, symbol: str, side: Side, price: int, before: int) -> None:
+        """Mark a level of the best ones, unless it is again as the client knows it."""
+        channel = self.channel
+        if channel is not None and not self._to_come(channel, symbol, side, price):
+            # Of a side that is being sent anew nobody can say what the client knows.
+            first = None if self._anew and (symbol, side) in self._books else before
+            known = self._levels.setdefault((symbol, side, price), first)
+            if known == channel.totals[symbol, side][price]:
+                del self._levels[symbol, side, price]
+            else:
+                self._check()
 
     def _check(self) -> None:
         if len(self._trades) + len(self._levels) > self._limit:
@@ -125,17 +171,26 @@ class Subscriber:
             self._trades.clear()
             self._levels.clear()
 
+    def _knows(self, channel: Channel, key: LevelKey) -> bool:
+        """Whether the client may know a level that was on the channel, or is marked."""
+        if channel is not self.channel or key[0] not in channel.symbols:
+            return False
+        return self._levels[key] != 0 if key in self._levels else not self._to_come(channel, *key)
+
     def _to_come(self, channel: Channel, symbol: str, side: Side, price: int) -> bool:
         if (symbol, side) not in self._books:
             return False
+        totals = channel.totals[symbol, side]
+        if self._anew and not totals[price]:
+            return False  # it will not come, and the client may know it from before
         if (symbol, side) != next(iter(self._books)) or self._reached is None:
             return True
-        return not channel.book.totals[symbol, side].better(price, self._reached)
+        return not totals.better(price, self._reached)
 
     def catch_up(self) -> None:
         """Write as much as the client takes; become live when nothing is left."""
         channel = self.channel
-        if channel is None or self.overflowed or self not in channel.behind:
+        if channel is None or self.held or self.overflowed or self not in channel.behind:
             return
         for _ in range(BURST):
             if not self._sink.writable():
@@ -152,36 +207,43 @@ class Subscriber:
 
     def _next(self, channel: Channel) -> list[bytes] | None:
         """The next lines of what is owed, None if nothing is."""
+        if self._trades_first:
+            if self._trades:
+                return self._next_trades()
+            self._trades_first = False
+            self._place = channel.book.seq, channel.book.epoch
         if self._books:
             return self._next_of_book(channel)
-        if self._snapshot_seq is not None:
-            line = snapshot_end(self._snapshot_seq, channel.key[0])
-            self._snapshot_seq = None
-            return [line]
+        if self._place_owed:
+            self._place_owed = False
+            return [snapshot_end(*self._place, channel.encoding)]
         if self._trades:
-            lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
-            return lines
+            return self._next_trades()
         if self._levels:
             return self._next_levels(channel)
         return None
 
+    def _next_trades(self) -> list[bytes]:
+        lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]
+        return lines
+
     def _next_of_book(self, channel: Channel) -> list[bytes]:
         symbol, side = next(iter(self._books))
-        levels = channel.book.totals[symbol, side].after(self._reached, CHUNK)
+        levels = channel.totals[symbol, side].after(self._reached, CHUNK)
         if len(levels) < CHUNK:
             del self._books[symbol, side]
             self._reached = None
         else:
             self._reached = levels[-1][0]
-        level, seq = channel.encoder.level, self._snapshot_seq or 0
+        level, seq = channel.encoder.level, self._place[0]
         return [level(symbol, side, price, total, seq) for price, total in levels]
 
     def _next_levels(self, channel: Channel) -> list[bytes]:
         marked = list(islice(self._levels, CHUNK))
         for key in marked:
             del self._levels[key]
-        level, book = channel.encoder.level, channel.book
+        level, totals, seq = channel.encoder.level, channel.totals, channel.book.seq
         return [
-            level(symbol, side, price, book.totals[symbol, side][price], book.seq)
+            level(symbol, side, price, totals[symbol, side][price], seq)
             for symbol, side, price in marked
         ]

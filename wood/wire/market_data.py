@@ -62,18 +62,24 @@ class BasicJson(MarketData):
 
 
 class SubscribedJson(BasicJson):
-    """The same lines with `symbol` and `seq` at their end."""
+    """The same lines with `symbol` and `seq` at their end; a trade has its id there too."""
 
     def trade(self, event: Trade, time: int) -> bytes:
         """A line."""
-        return self._extend(super().trade(event, time), event.symbol, event.seq)
+        return b'%b,"symbol":"%b","seq":%d,"trade":%d}\n' % (
+            super().trade(event, time)[:-2],
+            event.symbol.encode(),
+            event.seq,
+            event.seq,
+        )
 
     def level(self, symbol: str, side: Side, price: int, quantity: int, seq: int) -> bytes:
         """A line."""
-        return self._extend(super().level(symbol, side, price, quantity, seq), symbol, seq)
-
-    def _extend(self, line: bytes, symbol: str, seq: int) -> bytes:
-        return b'%b,"symbol":"%b","seq":%d}\n' % (line[:-2], symbol.encode(), seq)
+        return b'%b,"symbol":"%b","seq":%d}\n' % (
+            super().level(symbol, side, price, quantity, seq)[:-2],
+            symbol.encode(),
+            seq,
+        )
 
 
 class SubscribedPacked(MarketData):
@@ -90,6 +96,7 @@ class SubscribedPacked(MarketData):
                 "quantity": packed(instrument.quantity.text[event.quantity]),
                 "symbol": event.symbol,
                 "seq": event.seq,
+                "trade": event.seq,
             }
         )
 
@@ -108,14 +115,29 @@ class SubscribedPacked(MarketData):
         )
 
 
-def subscribed(symbols: Sequence[str], encoding: str, old: str) -> bytes:
-    """The reply to `subscribe`, in the `old` encoding."""
-    return encode({"type": "subscribed", "symbols": list(symbols), "encoding": encoding}, old)
+def subscribed(
+    symbols: Sequence[str],
+    encoding: str,
+    old: str,
+    depth: int | None = None,
+    recovered: bool | None = None,
+) -> bytes:
+    """The reply to `subscribe`, in the `old` encoding; the last two only if they were asked for."""
+    fields: dict[str, object] = {
+        "type": "subscribed",
+        "symbols": list(symbols),
+        "encoding": encoding,
+    }
+    if depth is not None:
+        fields["depth"] = depth
+    if recovered is not None:
+        fields["recovered"] = recovered
+    return encode(fields, old)
 
 
-def snapshot_end(seq: int, encoding: str) -> bytes:
+def snapshot_end(seq: int, epoch: int, encoding: str) -> bytes:
     """After the lines of a fresh book: what follows is live, with numbers above `seq`."""
-    return encode({"type": "snapshot", "seq": seq}, encoding)
+    return encode({"type": "snapshot", "seq": seq, "epoch": epoch}, encoding)
 
 
 def error(code: ErrorCode, text: str, encoding: str) -> bytes:

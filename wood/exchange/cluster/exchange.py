@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -154,7 +154,9 @@ class ClusterExchange(Exchange):
         """Whether so many commands wait that the node must stop reading."""
         return self._writer.full
 
-    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    async def events(
+        self, after: int, concerning: str | None = None
+    ) -> AsyncGenerator[Batch, None]:
         """The batches of the journal in Redis."""
         position = f"{after + 1}-0"
         expected = after + 1
