@@ -267,13 +267,20 @@ class TestLogin:
 
         at_a_desk(test)
 
-    def test_of_one_who_went_when_history_forks(self) -> None:
+    @pytest.mark.parametrize("first", ["lost", "fork"])
+    def test_of_one_who_went_when_history_forked(self, first: str) -> None:
+        """Its answer is among what was lost: nobody waits for it."""
+
         async def test(desk: Desk) -> None:
             connection, _ = desk.connect()
             connection._login_due = True
-            connection.connection_lost(None)
+            if first == "lost":
+                connection.connection_lost(None)
             desk.router.reset(Snapshot("main", 2, 0, 0, {}))
+            if first == "fork":
+                connection.connection_lost(None)
             assert not desk.router._by_session
+            assert not desk.router._by_participant
 
         at_a_desk(test)
 
