@@ -307,6 +307,25 @@ class TestRedis:
             assert [m["orderId"] for m in told if "orderId" in m] == [2]
 
 
+def test_a_node_that_stops_while_redis_stands_still(
+    start_redis: StartRedis, start_server: StartServer, full: bool
+) -> None:
+    """A login that cannot be answered does not keep it."""
+    if not full:
+        pytest.skip("takes as long as a node waits for its answers")
+    server = start_redis()
+    cluster = Cluster(start_server, server.url, "wood", nodes=1)
+    (node,) = cluster.nodes
+    with node.trader() as alice:
+        assert alice.ask(ALL)["message"] == "cancelAll"
+        server.freeze()
+        alice.send(LOGIN, HEARTBEAT)
+        node.process.send_signal(signal.SIGTERM)
+        assert alice.message() is None
+        assert node.process.wait(20) == 0
+        server.thaw()
+
+
 def test_operators_and_the_disabled(redis_url: str, prefix: str, start_server: StartServer) -> None:
     """Tokens are in Redis; who is disabled is cut off on every node."""
     where = ("--redis", redis_url, "--prefix", prefix)

@@ -12,7 +12,7 @@ import pytest
 from tests.engines import INSTRUMENTS, with_loop
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.sessions import Auth
-from wood.model.commands import Command
+from wood.model.commands import CloseSession, Command, OpenSession
 from wood.model.errors import ErrorCode
 from wood.model.events import Batch, LoginRefused, Snapshot
 from wood.node.connection import TURN, Connection, Pause
@@ -362,6 +362,22 @@ class TestHeartbeats:
             assert transport.told() == []
             connection.resume_writing()
             connection.connection_lost(None)
+
+        at_a_desk(test)
+
+    def test_the_engine_knows_at_once_who_was_dismissed(self) -> None:
+        """Not when the client has read its last word, which may take half a minute."""
+
+        async def test(desk: Desk) -> None:
+            connection, transport = desk.connect()
+            await desk.ask(connection, LOGIN.replace(b"}", b',"heartbeat":3600}'))
+            connection._silent()
+            await desk.exchange.drain()
+            assert [m["code"] for m in transport.told()] == ["silent"]
+            assert not desk.exchange._sessions._open
+            connection.connection_lost(None)
+            await desk.exchange.drain()
+            assert [type(c) for c in desk.asked] == [OpenSession, CloseSession]
 
         at_a_desk(test)
 
