@@ -112,7 +112,7 @@ def test_a_replay_of_many_from_redis(
     """Read slowly: the node's memory does not grow with it, and others are answered."""
     pair = Cluster(start_server, redis_url, prefix, *MANY, *QUICK, nodes=2)
     here, there = pair.nodes
-    count = 200_000 if full else 40_000
+    count = 200_000 if full else 20_000
     with here.trader() as alice, there.trader() as bob:
         login = log_in(alice)
         open_orders(alice, count)

@@ -4,8 +4,7 @@ import json
 import select
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import msgpack
 import pytest
@@ -28,6 +27,27 @@ from tests.sessions import (
 from tests.support import PATIENCE, Server, create, eventually
 
 Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("shared"))
+    yield server
+    code = server.stop()
+    assert "Traceback" not in server.text()
+    assert code == 0, server.text()
+
+
+@pytest.fixture
+def shared(used: Server) -> Server:
+    """A server with an empty book, for tests that do not mind what others did to it."""
+    for name in ("alice", "bob"):
+        with used.trader() as peer:
+            log_in(peer, name)
+            peer.send(ALL)
+            while peer.message()["message"] != "cancelAll":
+                pass
+    return used
 
 
 class TestLogin:
@@ -83,8 +103,8 @@ class TestLogin:
             back.send(msgpack.packb(HEARTBEAT))
             assert back.packed(1)[0] == {"message": "heartbeat", "epoch": login["epoch"], "seq": 4}
 
-    def test_a_trade_with_oneself_is_two_reports_of_one_trade(self, server: Server) -> None:
-        with server.trader() as alice:
+    def test_a_trade_with_oneself_is_two_reports_of_one_trade(self, shared: Server) -> None:
+        with shared.trader() as alice:
             login = log_in(alice)
             alice.send(create(1, "BUY", 5, 10), create(2, "SELL", 5, 4))
             reports = alice.messages(4)
@@ -93,13 +113,13 @@ class TestLogin:
             assert (maker["orderId"], maker["leaves"]) == (1, 6)
             assert (taker["orderId"], taker["leaves"]) == (2, 0)
             assert maker["trade"] == taker["trade"] == maker["seq"] == taker["seq"] - 1
-        with server.trader() as back:
+        with shared.trader() as back:
             assert resume(back, again(login))[0] == reports
-        with server.trader() as between:
+        with shared.trader() as between:
             assert resume(between, again(login, maker["seq"]))[0] == [taker]
 
-    def test_several_connections(self, server: Server) -> None:
-        with server.trader() as first, server.trader() as second, server.trader() as other:
+    def test_several_connections(self, shared: Server) -> None:
+        with shared.trader() as first, shared.trader() as second, shared.trader() as other:
             one, two = log_in(first), log_in(second)
             assert one["session"] != two["session"]
             log_in(other, "bob")
@@ -114,15 +134,15 @@ class TestLogin:
             for peer in (first, second, other):
                 assert peer.ask(HEARTBEAT)["message"] == "heartbeat"
 
-    def test_its_own_count_of_messages(self, server: Server) -> None:
-        with server.trader() as alice:
+    def test_its_own_count_of_messages(self, shared: Server) -> None:
+        with shared.trader() as alice:
             log_in(alice, seq=1)
             assert alice.ask(HEARTBEAT | {"seq": 2})["message"] == "heartbeat"
             error = alice.ask(HEARTBEAT | {"seq": 4})
             assert (error["code"], error["error"]) == ("sequence", "seq 3 was expected")
             assert alice.ask(LOGIN | {"seq": 3})["code"] == "invalid"
             assert alice.ask(ALL | {"seq": 4})["message"] == "cancelAll"
-        with server.trader() as gap:
+        with shared.trader() as gap:
             assert gap.ask(LOGIN | {"seq": 2})["code"] == "sequence"
             assert gap.ask(LOGIN | {"seq": 1})["message"] == "login"
 
@@ -193,14 +213,14 @@ class TestResume:
             assert [watcher.message()["price"] for _ in range(2)] == [5, 3]
             assert not is_open(after, 2)
 
-    def test_commands_that_were_read_but_not_decided_are_not_taken(self, server: Server) -> None:
+    def test_commands_that_were_read_but_not_decided_are_not_taken(self, shared: Server) -> None:
         """A stopped server finds both in its sockets: the reply is the line."""
-        with server.trader() as before, server.trader() as after:
+        with shared.trader() as before, shared.trader() as after:
             login = log_in(before)
-            server.process.send_signal(signal.SIGSTOP)
+            shared.process.send_signal(signal.SIGSTOP)
             before.send(*[create(n, "BUY", 5, 1) for n in range(2000)])
             after.send(again(login))
-            server.process.send_signal(signal.SIGCONT)
+            shared.process.send_signal(signal.SIGCONT)
             reports, reply = rest_of(after)
             known = {report["orderId"] for report in reports}
             assert before.rest().splitlines()[-1].count(b"superseded") == 1
@@ -208,8 +228,8 @@ class TestResume:
             assert found == known
             assert reply["recovered"]
 
-    def test_what_cannot_be_proven(self, server: Server) -> None:
-        with server.trader() as alice:
+    def test_what_cannot_be_proven(self, shared: Server) -> None:
+        with shared.trader() as alice:
             login = log_in(alice)
             alice.ask(create(1, "BUY", 5, 10))
         orders = [{"orderId": 1, "symbol": "WOOD", "side": "BUY", "price": 5, "quantity": 10}]
@@ -221,7 +241,7 @@ class TestResume:
             {"lastSeq": 10**15, "epoch": login["epoch"]},
             {"lastSeq": 1, "epoch": login["epoch"] - 1},
         ):
-            with server.trader() as back:
+            with shared.trader() as back:
                 reports, reply = resume(back, LOGIN | keys)
                 assert (reports, reply["recovered"], reply["orders"]) == ([], False, orders)
                 assert list(reply)[5:] == ["recovered", "orders"]
@@ -231,7 +251,7 @@ class TestResume:
             {"lastSeq": login["seq"], "epoch": login["epoch"]},
             {"lastSeq": login["seq"], "session": login["session"]},
         ):
-            with server.trader() as back:
+            with shared.trader() as back:
                 back.send(LOGIN | keys)
                 found = [back.message()]
                 while found[-1]["message"] != "login":
@@ -239,8 +259,8 @@ class TestResume:
                 assert found[-1]["recovered"] is True
                 assert [m["orderId"] for m in found if "orderId" in m].count(1) == 1
 
-    def test_nobody_gets_what_is_anothers(self, server: Server) -> None:
-        with server.trader() as alice, server.trader() as bob:
+    def test_nobody_gets_what_is_anothers(self, shared: Server) -> None:
+        with shared.trader() as alice, shared.trader() as bob:
             login = log_in(alice)
             alice.ask(create(1, "BUY", 5, 10))
             reports, reply = resume(bob, again(login, participant="bob"))
@@ -251,8 +271,8 @@ class TestResume:
 
 
 class TestHeartbeats:
-    def test_come_after_the_answers_to_what_was_said_before(self, server: Server) -> None:
-        with server.trader() as alice:
+    def test_come_after_the_answers_to_what_was_said_before(self, shared: Server) -> None:
+        with shared.trader() as alice:
             log_in(alice)
             orders = [create(n, "BUY", 5, 1) for n in range(700)]
             alice.send(*[message for order in orders for message in (order, HEARTBEAT)])
@@ -266,11 +286,11 @@ class TestHeartbeats:
             alice.send(HEARTBEAT)
             last = alice.message()
             assert last["seq"] >= told[-2]["seq"]
-        with server.trader() as back:
+        with shared.trader() as back:
             assert resume(back, again(last | {"participant": "alice", "session": "x"}))[0] == []
 
-    def test_an_idle_line_gets_them_and_who_is_silent_is_closed(self, server: Server) -> None:
-        with server.trader() as alice, server.trader() as bob:
+    def test_an_idle_line_gets_them_and_who_is_silent_is_closed(self, shared: Server) -> None:
+        with shared.trader() as alice, shared.trader() as bob:
             login = log_in(alice, heartbeat=0.2)
             log_in(bob)
             told = alice.messages(2)
@@ -285,8 +305,8 @@ class TestHeartbeats:
             assert bob.silent(), "who asked for none gets none"
             assert bob.ask(HEARTBEAT)["message"] == "heartbeat"
 
-    def test_who_answers_each_stays(self, server: Server) -> None:
-        with server.trader() as alice:
+    def test_who_answers_each_stays(self, shared: Server) -> None:
+        with shared.trader() as alice:
             log_in(alice, heartbeat=0.1)
             for _ in range(8):
                 assert alice.message()["message"] == "heartbeat"
@@ -295,20 +315,21 @@ class TestHeartbeats:
                     pass
                 assert said["message"] == "cancelAll"
 
-    def test_a_server_that_was_stopped_blames_nobody(self, server: Server) -> None:
-        with server.trader() as alice:
+    def test_a_server_that_was_stopped_blames_nobody(self, shared: Server) -> None:
+        with shared.trader() as alice:
             log_in(alice, heartbeat=0.1)
-            server.process.send_signal(signal.SIGSTOP)
+            shared.process.send_signal(signal.SIGSTOP)
             begin = time.monotonic()
             alice.send(HEARTBEAT)
             eventually(lambda: time.monotonic() > begin + 0.3, "three intervals")
-            server.process.send_signal(signal.SIGCONT)
+            shared.process.send_signal(signal.SIGCONT)
             assert alice.message()["message"] == "heartbeat"
             assert alice.ask(HEARTBEAT)["message"] == "heartbeat"
 
-    def test_nor_one_that_does_not_read(self, server: Server) -> None:
+    def test_nor_one_that_does_not_read(self, shared: Server) -> None:
         """It was asked so much that its answers are not read: it stands still, and so the clock."""
-        with server.trader(receive_buffer=4096) as alice:
+        with shared.trader(receive_buffer=4096) as alice:
+            before = shared.text().count("nothing was heard")
             log_in(alice, heartbeat=0.1)
             alice.socket.setblocking(False)
             flood, sent = b'{"message":"instruments"}\n' * 200_000, 0
@@ -318,7 +339,7 @@ class TestHeartbeats:
             alice.socket.settimeout(PATIENCE)
             for _ in range(300):
                 assert alice.message()["message"] in ("instruments", "heartbeat")
-            assert "nothing was heard" not in server.text()
+            assert shared.text().count("nothing was heard") == before
 
 
 class TestCancelOnDisconnect:
@@ -396,24 +417,20 @@ class TestStop:
             log_in(idle, "bob", heartbeat=3600)
             slow.send(again(login))
             slow.line()
-            bad = LOGIN | {"token": "wrong"}
-            for _ in range(4):
-                assert wrong.ask(bad)["code"] == "unauthorized"
-            wrong.send(bad, HEARTBEAT)  # its answer would take four seconds
-            eventually(lambda: server.text().count("a login failed") == 5)
-            begin = time.monotonic()
+            wrong.send(LOGIN | {"token": "wrong"}, HEARTBEAT)
+            eventually(lambda: "a login failed" in server.text())
             server.process.send_signal(signal.SIGTERM)
             assert wrong.message()["code"] == "unauthorized"
+            assert wrong.message() == HEARTBEAT
+            assert wrong.message() is None
             assert idle.message() is None
-            assert time.monotonic() - begin < 3
             reports, reply = rest_of(slow)
             assert len(reports) == 8_999
             assert reply["recovered"]
             assert slow.message() is None
 
 
-@pytest.mark.parametrize("name", ["alice", "x" * 32, "0", "a.b-c_D"])
-def test_names(server: Server, name: str) -> None:
-    with server.trader() as peer:
-        reply: Any = log_in(peer, name)
-        assert reply["participant"] == name
+def test_names(shared: Server) -> None:
+    for name in ("x" * 32, "0", "a.b-c_D", "."):
+        with shared.trader() as peer:
+            assert log_in(peer, name)["participant"] == name
