@@ -45,7 +45,7 @@ class Dialogue:
         assert TIME.sub(b'"time":T', told).decode() == expected.decode()
 
     def translated(self, text: bytes) -> bytes:
-        return NAMES.sub(lambda name: self.real[name[0]], text)
+        return NAMES.sub(lambda name: self.real.get(name[0], name[0]), text)
 
     def peer(self, name: str) -> Peer:
         if name not in self.peers:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from wood.book.book import Book
+from wood.client.requests import encode
 from wood.model.commands import AmendOrder, CancelOrder, NewOrder, OrderCommand
 from wood.model.events import (
     CommandRefused,
@@ -21,7 +22,6 @@ from wood.model.instruments import Instrument, Instruments
 from wood.tools.replay.lobster import BookRow, Kind, Message, read_book, read_messages
 from wood.tools.replay.messages import decode_lines
 from wood.tools.replay.translate import Translator
-from wood.tools.requests import encode
 from wood.wire import messages as wire
 from wood.wire.json_lines import private_json
 from wood.wire.reports import JsonReports

@@ -13,11 +13,11 @@ import pytest
 from wood.model.errors import WoodError
 from wood.model.orders import BUY
 from wood.tools.connection import ConnectionFailed
+from wood.tools.errors import UnexpectedReply
 from wood.tools.replay.lobster import BookRow, Kind, Message
 from wood.tools.replay.orders import FENCE_ID
 from wood.tools.replay.run import WINDOW, replay
 from wood.tools.replay.translate import Translator
-from wood.tools.requests import UnexpectedReply
 
 Asked = dict[str, Any]
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -2,19 +2,13 @@ from decimal import Decimal
 
 import pytest
 
+from wood.client.requests import AmendOrder, CancelOrder, CreateOrder, Request, encode
 from wood.model.orders import BUY, IOC, SELL, Side
+from wood.tools.errors import UnexpectedReply
 from wood.tools.replay.lobster import MAX_ORDER_ID, BookRow, Kind, Message
 from wood.tools.replay.messages import decode_lines
 from wood.tools.replay.tally import Tally
 from wood.tools.replay.translate import Translator
-from wood.tools.requests import (
-    AmendOrder,
-    CancelOrder,
-    CreateOrder,
-    Request,
-    UnexpectedReply,
-    encode,
-)
 
 PRICE = 1_000_000
 """100 dollars in the unit of a recording."""

@@ -17,17 +17,11 @@ from statistics import mean, stdev
 import pytest
 
 from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, run_wood
+from wood.client.requests import CancelOrder, CreateOrder, MarketOrder, Request, encode
 from wood.model.errors import WoodError
 from wood.model.orders import BUY, SELL
 from wood.tools.connection import ConnectionFailed
-from wood.tools.requests import (
-    CancelOrder,
-    CreateOrder,
-    MarketOrder,
-    Request,
-    UnexpectedReply,
-    encode,
-)
+from wood.tools.errors import UnexpectedReply
 from wood.tools.traders import grid as grid_module
 from wood.tools.traders.grid import Grid, ask_grid, grid_in
 from wood.tools.traders.messages import ErrorReply, ExecutionReport, decode, printable

@@ -16,7 +16,7 @@ from wood.tools.bench.script import run_script
 from wood.tools.bench.settings import Settings
 from wood.tools.bench.store import APPEND
 from wood.tools.bench.table import book_table, report_table, script_table
-from wood.tools.requests import NothingTaken
+from wood.tools.errors import NothingTaken
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells have it."""

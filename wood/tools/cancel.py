@@ -7,7 +7,7 @@ from msgspec import DecodeError, Struct, json
 
 from wood.model.errors import WoodError
 from wood.tools.connection import lost, open_connection
-from wood.tools.requests import UnexpectedReply
+from wood.tools.errors import UnexpectedReply
 
 PATIENCE = 60.0
 """Seconds for one answer; a login after some that failed is answered late on purpose."""

@@ -1,8 +1,8 @@
 """Opening a connection to a server, with an error that a person can act on."""
 
 import asyncio
-import os
 
+from wood.client.line import reason
 from wood.model.errors import WoodError
 
 
@@ -22,10 +22,9 @@ async def open_connection(
 
 def unreachable(host: str, port: int, error: OSError) -> ConnectionFailed:
     """What to tell the person when nobody answers at `host`:`port`."""
-    # asyncio's own text names the address again, but not what is wrong with it.
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     return ConnectionFailed(
-        f"no server at {host}:{port} ({reason}); start one with 'wood -s' or give --host and a port"
+        f"no server at {host}:{port} ({reason(error)}); "
+        "start one with 'wood -s' or give --host and a port"
     )
 
 

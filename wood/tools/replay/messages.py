@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import DecodeError, Struct, json
 
-from wood.tools.requests import UnexpectedReply
+from wood.tools.errors import UnexpectedReply
 
 
 class Reply(Struct, frozen=True, rename="camel"):

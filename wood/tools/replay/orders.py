@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from wood.client.requests import AmendOrder, CancelOrder, CreateOrder, Request
 from wood.model.orders import Side
+from wood.tools.errors import UnexpectedReply
 from wood.tools.replay.messages import Reply
 from wood.tools.replay.tally import Tally
-from wood.tools.requests import AmendOrder, CancelOrder, CreateOrder, Request, UnexpectedReply
 
 FENCE_ID = 2**64 - 1
 """An order id that is never open. The refusal to cancel it closes what was asked before it."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
 
+from wood.client.requests import Request, encode
 from wood.tools.connection import lost, open_connection
 from wood.tools.replay.lobster import BookRow, Message
 from wood.tools.replay.messages import decode_lines
 from wood.tools.replay.translate import Translator
-from wood.tools.requests import Request, encode
 
 WINDOW = 256
 """Requests without an answer at which to wait for one. It bounds what both ends must buffer."""

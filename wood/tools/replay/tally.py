@@ -3,8 +3,8 @@
 from collections import Counter
 from decimal import Decimal
 
+from wood.tools.errors import NothingTaken
 from wood.tools.replay.lobster import Kind
-from wood.tools.requests import NothingTaken
 
 NAMES = {
     Kind.NEW: "new order",

@@ -7,13 +7,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from wood.client.requests import AmendOrder, CancelOrder, CreateOrder, Request
 from wood.model.decimals import decimal_text
 from wood.model.orders import BUY, SELL, Side, TimeInForce
 from wood.tools.replay.lobster import MAX_ORDER_ID, BookRow, Kind, Message
 from wood.tools.replay.messages import Reply
 from wood.tools.replay.orders import FENCE_ID, Fill, Orders
 from wood.tools.replay.tally import Tally
-from wood.tools.requests import AmendOrder, CancelOrder, CreateOrder, Request
 
 
 class _Execution(Struct):

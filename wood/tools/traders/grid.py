@@ -3,11 +3,12 @@
 import asyncio
 from decimal import Decimal
 
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct
 
+from wood.client.replies import ErrorReply, Instrument, InstrumentsReply
 from wood.model.errors import WoodError
 from wood.tools.connection import lost, open_connection
-from wood.tools.traders.messages import not_a_private_port, printable
+from wood.tools.traders.messages import decode, not_a_private_port, printable
 
 ASK_SECONDS = 3.0
 """How long a server may take to answer; one that says nothing has no such question."""
@@ -23,23 +24,6 @@ class Grid(Struct, frozen=True):
 
     tick: Decimal = Decimal("0.01")
     lot: Decimal = Decimal(1)
-
-
-class _Instrument(Struct, frozen=True):
-    symbol: str
-    tick: Decimal
-    lot: Decimal
-
-
-class _Listed(Struct, frozen=True, tag="instruments", tag_field="message"):
-    instruments: list[_Instrument]
-
-
-class _Refused(Struct, frozen=True, tag="error", tag_field="message"):
-    error: str
-
-
-_decoder: json.Decoder[_Listed | _Refused] = json.Decoder(_Listed | _Refused)
 
 
 async def ask_grid(host: str, port: int, symbol: str | None) -> Grid:
@@ -66,12 +50,11 @@ async def ask_grid(host: str, port: int, symbol: str | None) -> Grid:
 
 def grid_in(line: bytes, symbol: str | None) -> Grid:
     """The grid of `symbol` in the server's answer. Raises `WoodError`."""
-    try:
-        reply = _decoder.decode(line)
-    except DecodeError:
-        raise not_a_private_port() from None
-    if isinstance(reply, _Refused):
+    reply = decode(line)
+    if isinstance(reply, ErrorReply):
         return Grid()
+    if not isinstance(reply, InstrumentsReply):
+        raise not_a_private_port()
     for each in reply.instruments:
         if symbol in (None, each.symbol):
             return _grid(each)
@@ -79,7 +62,7 @@ def grid_in(line: bytes, symbol: str | None) -> Grid:
     raise WoodError(f"the server does not trade {symbol}, but {printable(names.encode())}")
 
 
-def _grid(instrument: _Instrument) -> Grid:
+def _grid(instrument: Instrument) -> Grid:
     for step in (instrument.tick, instrument.lot):
         if not (step.is_finite() and step > 0 and -40 < step.adjusted() < 40):
             raise WoodError(f"the server has a tick or a lot of {step}, in which nobody can trade")

@@ -1,43 +1,33 @@
-"""What a random trader hears from the server: the base of the private protocol."""
+"""What a random trader hears from the server, and how any message is shown."""
 
-from decimal import Decimal
-from typing import Literal
+from wood.client import Canceled, Fill, New, ProtocolError, Refused, Report
+from wood.client import replies as wire
+from wood.client.replies import ErrorReply, ExecutionReport
+from wood.tools.errors import UnexpectedReply
 
-from msgspec import DecodeError, Struct, json
-
-from wood.tools.requests import UnexpectedReply
-
-
-class Reply(Struct, frozen=True, tag_field="message", rename="camel"):
-    """The base of what the server says."""
+__all__ = ["ErrorReply", "ExecutionReport", "decode", "not_a_private_port", "printable", "reply"]
 
 
-class ExecutionReport(Reply, frozen=True, tag="executionReport"):
-    """News of an order; `price` and `quantity` are those of a `FILL`, exact."""
-
-    order_id: int
-    report: Literal["NEW", "FILL", "CANCELED"]
-    price: Decimal = Decimal(0)
-    quantity: Decimal = Decimal(0)
-
-
-class ErrorReply(Reply, frozen=True, tag="error"):
-    """A request was refused and changed nothing."""
-
-    error: str
-    code: str = ""
-    order_id: int | None = None
-
-
-_decoder: json.Decoder[ExecutionReport | ErrorReply] = json.Decoder(ExecutionReport | ErrorReply)
-
-
-def decode(line: bytes) -> ExecutionReport | ErrorReply:
+def decode(line: bytes) -> wire.Private:
     """What the server says in `line`. Raises `UnexpectedReply`."""
     try:
-        return _decoder.decode(line)
-    except DecodeError:
+        return wire.decode(line)
+    except ProtocolError:
         raise not_a_private_port() from None
+
+
+def reply(report: Report) -> ExecutionReport | ErrorReply | None:
+    """The message of the base that `report` was; None if it was none."""
+    match report:
+        case New():
+            return ExecutionReport(report.order_id, "NEW")
+        case Fill():
+            return ExecutionReport(report.order_id, "FILL", report.price, report.quantity)
+        case Canceled():
+            return ExecutionReport(report.order_id, "CANCELED")
+        case Refused():
+            return ErrorReply(report.text, report.code, report.order_id)
+    return None
 
 
 def not_a_private_port() -> UnexpectedReply:

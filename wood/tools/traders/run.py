@@ -1,11 +1,10 @@
 """Many random traders against one server, until a signal or until the server goes away."""
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from random import Random
 
 from wood.model.errors import WoodError
-from wood.tools.connection import lost, open_connection
 from wood.tools.signals import stop_signal
 from wood.tools.traders.grid import ask_grid
 from wood.tools.traders.session import Session
@@ -23,17 +22,16 @@ async def run_traders(
 
     Returns after SIGINT or SIGTERM: the traders then cancel their open orders, so that the summary
     is final and nothing of theirs stays in the book. Equal seeds draw equal orders; None is a new
-    seed each time. `rate` is greater than 0. Raises `ConnectionFailed`, `UnexpectedReply` and
-    what else `ask_grid` does, after the summary if trading had begun.
+    seed each time. `rate` is greater than 0. Raises `ConnectionLost`, `UnexpectedReply` and what
+    else `ask_grid` does, after the summary if trading had begun.
     """
     grid = await ask_grid(host, port, symbol)
-    with ExitStack() as connections:
+    async with AsyncExitStack() as connections:
         sessions: list[Session] = []
         for place in range(1, number + 1):
-            reader, writer = await open_connection(host, port)
-            connections.callback(writer.close)
             trader = Trader(_generator(seed, place), symbol, grid)
-            sessions.append(Session(f"trader {place}", trader, reader, writer, lost(host, port)))
+            session = Session(f"trader {place}", trader, host, port)
+            sessions.append(await connections.enter_async_context(session))
         failure = await _trade(sessions, rate)
     print(_report([session.trader for session in sessions]), flush=True)
     if failure:

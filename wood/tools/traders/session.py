@@ -2,10 +2,11 @@
 
 import asyncio
 from time import monotonic
+from types import TracebackType
+from typing import Self
 
-from wood.tools.connection import ConnectionFailed
-from wood.tools.requests import Request, encode
-from wood.tools.traders.messages import decode, printable
+from wood.client import Client, ProtocolError
+from wood.tools.traders.messages import not_a_private_port, printable, reply
 from wood.tools.traders.trader import Trader
 
 MAX_LATE = 1.0
@@ -14,24 +15,29 @@ it does not flood a server that comes back from a pause."""
 
 
 class Session:
-    """`trade` and `listen` each run in a task of their own and may be cancelled at any time.
+    """An anonymous trader at `host`:`port`, connected while the body of its `async with` runs.
 
-    All methods that wait raise `gone` when the connection fails, and `UnexpectedReply`.
+    `trade` and `listen` each run in a task of their own and may be cancelled at any time. All
+    methods that wait raise `ConnectionLost` when the connection fails, and `UnexpectedReply`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        trader: Trader,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        gone: ConnectionFailed,
-    ) -> None:
+    def __init__(self, name: str, trader: Trader, host: str, port: int) -> None:
         self.trader = trader
         self._name = name
-        self._reader, self._writer = reader, writer
-        self._gone = gone
+        self._client = Client([(host, port)], trace=self._print)
         self._heard = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, traceback)
 
     async def trade(self, rate: float) -> None:
         """Say something at random moments, `rate` times per second on average, for ever."""
@@ -40,15 +46,17 @@ class Session:
             due = max(due + self.trader.pause(rate), monotonic() - MAX_LATE)
             await asyncio.sleep(due - monotonic())
             if request := self.trader.decide():
-                await self._send(request)
+                await self._client.send(request)
 
     async def listen(self) -> None:
         """Hear what the server says, for ever."""
-        while True:
-            line = await self._read_line()
-            print(f"{self._name} < {printable(line)}", flush=True)
-            self.trader.receive(decode(line))
-            self._heard.set()
+        try:
+            async for report in self._client:
+                if said := reply(report):
+                    self.trader.receive(said)
+                self._heard.set()
+        except ProtocolError:
+            raise not_a_private_port() from None
 
     async def leave(self) -> None:
         """Cancel all open orders; return when each of them has come to its end.
@@ -56,25 +64,10 @@ class Session:
         `trade` must have ended, and `listen` must run.
         """
         for request in self.trader.leave():
-            await self._send(request)
+            await self._client.send(request)
         while self.trader.open_orders:
             self._heard.clear()
             await self._heard.wait()
 
-    async def _send(self, request: Request) -> None:
-        line = encode(request)
-        print(f"{self._name} > {printable(line)}", flush=True)
-        try:
-            self._writer.write(line)
-            await self._writer.drain()
-        except OSError:
-            raise self._gone from None
-
-    async def _read_line(self) -> bytes:
-        try:
-            line = await self._reader.readline()
-        except (OSError, ValueError):  # ValueError: a line beyond all limits
-            line = b""
-        if not line.endswith(b"\n"):
-            raise self._gone
-        return line
+    def _print(self, mark: str, line: bytes) -> None:
+        print(f"{self._name} {mark} {printable(line)}", flush=True)

@@ -6,10 +6,11 @@ from random import Random
 
 from msgspec import Struct
 
+from wood.client.replies import ErrorReply, ExecutionReport, Private
+from wood.client.requests import CancelOrder, CreateOrder, MarketOrder, Request
 from wood.model.orders import Side
-from wood.tools.requests import CancelOrder, CreateOrder, MarketOrder, Request, UnexpectedReply
+from wood.tools.errors import UnexpectedReply
 from wood.tools.traders.grid import Grid
-from wood.tools.traders.messages import ErrorReply, ExecutionReport
 from wood.tools.traders.tally import Tally
 
 MEAN_PRICE, PRICE_DEVIATION = 100, 2
@@ -79,14 +80,17 @@ class Trader:
         resting = [order_id for order_id, order in self.open_orders.items() if order.resting]
         return [self._cancel(order_id) for order_id in resting + awaited]
 
-    def receive(self, reply: ExecutionReport | ErrorReply) -> None:
+    def receive(self, reply: Private) -> None:
         """Take in what the server said.
 
         Raises `UnexpectedReply` for news of no open order, and where nothing can ever be traded.
         """
         if isinstance(reply, ErrorReply):
             self._refused(reply)
-            return
+        elif isinstance(reply, ExecutionReport):
+            self._reported(reply)
+
+    def _reported(self, reply: ExecutionReport) -> None:
         self.tally.reports[reply.report] += 1
         order = self.open_orders.get(reply.order_id)
         if order is None:
