@@ -1,7 +1,7 @@
 """What a client is told that it missed."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -35,7 +35,9 @@ class Exchange(MemoryExchange):
         self.asked: tuple[int, str | None] | None = None
         self._batches = batches
 
-    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    async def events(
+        self, after: int, concerning: str | None = None
+    ) -> AsyncGenerator[Batch, None]:
         self.asked = after, concerning
         for batch in self._batches:
             if batch.last > after:
