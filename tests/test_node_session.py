@@ -9,16 +9,21 @@ from tests.engines import INSTRUMENTS
 from wood.model.commands import (
     AmendOrder,
     CancelAll,
+    CancelAnonymous,
     CancelOrder,
     CloseSession,
     Command,
+    Heartbeat,
     ListInstruments,
     ListOrders,
     NewOrder,
+    OpenSession,
     Refuse,
 )
 from wood.model.errors import ErrorCode
+from wood.model.events import SessionOpened
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL
+from wood.model.participants import digest
 from wood.node.session import Session
 from wood.node.throttle import Throttle
 
@@ -211,3 +216,130 @@ def test_messagepack_is_known_by_its_first_byte() -> None:
     json.receive(b'{"message":')
     assert [type(c) for c in json.receive(b'"cancelAll"}\n')] == [CancelAll]
     assert not json.packed
+
+
+LOGIN = '{"message":"login","participant":"alice"'
+
+
+def logged_in(operator: bool = False, **options: Any) -> Session:
+    """One that is alice by now, in generation 7 of the session e-5."""
+    talk = session(**options)
+    talk.receive(LOGIN.encode() + b"}\n")
+    talk.logged_in(SessionOpened(7, "alice", "e-5", NAME, operator, None, None, None))
+    assert talk.answered() == []
+    return talk
+
+
+class TestLogin:
+    def test_asks_the_engine_as_the_one_without_a_name_that_it_is(self) -> None:
+        assert one(LOGIN + "}") == OpenSession(NAME, NAME, 0, "alice")
+        keys = ',"token":"t\u00e9","session":"e-5","lastSeq":9007199254740991,"epoch":0'
+        assert one(LOGIN + keys + ',"cancelOnDisconnect":true}') == OpenSession(
+            NAME, NAME, 0, "alice", digest("té"), "e-5", 2**53 - 1, 0, True
+        )
+
+    def test_what_follows_waits_and_is_said_under_the_name(self) -> None:
+        talk = session(cancel_on_close=True)
+        lines = LOGIN + "}\n" + CREATE + '}\n{"message":"heartbeat"}\n{"message":"x"}\n'
+        assert [type(c) for c in talk.receive(lines.encode())] == [OpenSession]
+        assert talk.holding
+        talk.logged_in(SessionOpened(7, "alice", "e-5", NAME, False, None, None, None))
+        found = talk.answered() + talk.end()
+        assert [type(c) for c in found] == [NewOrder, Heartbeat, Refuse, CloseSession]
+        assert {(c.participant, c.session, c.generation) for c in found} == {("alice", "e-5", 7)}
+        assert found[-1] == CloseSession("alice", "e-5", 7, False), "it said so when it logged in"
+
+    def test_of_one_that_was_refused_another_may_follow(self) -> None:
+        talk = session(must_log_in=True)
+        lines = LOGIN + "}\n" + CREATE + "}\n" + LOGIN + "}\n"
+        talk.receive(lines.encode())
+        refused, login = talk.answered()
+        assert isinstance(refused, Refuse)
+        assert (refused.code, refused.order_id) == (ErrorCode.UNAUTHORIZED, 7)
+        assert login == OpenSession(NAME, NAME, 0, "alice")
+        assert talk.locked
+        talk.logged_in(SessionOpened(7, "alice", "e-5", NAME, False, None, None, None))
+        assert not talk.locked
+
+    def test_after_an_order(self) -> None:
+        for line, orders in ((CREATE + "}", True), (CREATE + ',"price":0}', False)):
+            talk = session()
+            talk.receive(line.encode() + b"\n")
+            [command] = talk.receive(LOGIN.encode() + b"}\n")
+            assert isinstance(command, Refuse) is orders
+
+    @pytest.mark.parametrize("heartbeat", [float("nan"), float("inf"), -float("inf"), 0.0999])
+    def test_an_interval_that_is_none(self, heartbeat: float) -> None:
+        message = {"message": "login", "participant": "alice", "heartbeat": heartbeat}
+        [command] = session().receive(msgpack.packb(message))
+        assert isinstance(command, Refuse)
+        assert command.text == "heartbeat must be from 0.1 to 3600 seconds"
+
+    def test_the_interval_of_the_login_that_succeeds_counts(self) -> None:
+        talk = session()
+        talk.receive((LOGIN + ',"heartbeat":5}\n' + LOGIN + "}\n").encode())
+        assert talk.heartbeat == 5
+        talk.answered()
+        assert talk.heartbeat is None
+
+    def test_a_rate_counts_them_too(self) -> None:
+        talk = session(throttle=Throttle(1, lambda: 0.0))
+        talk.receive(LOGIN.encode() + b"}\n" + b'{"message":"heartbeat"}\n')
+        [refused] = talk.answered()
+        assert isinstance(refused, Refuse)
+        assert refused.code is ErrorCode.RATE
+
+
+class TestGuards:
+    """With --cancel-on-disconnect the engine is told before the first order, and once."""
+
+    def test_before_the_first_order(self) -> None:
+        talk = session(cancel_on_close=True)
+        found = talk.receive(b'{"message":"cancelAll"}\n' + (CREATE + "}\n").encode() * 2)
+        assert [type(c) for c in found] == [CancelAll, OpenSession, NewOrder, NewOrder]
+        assert found[1] == OpenSession(NAME, NAME, 0, NAME, cancel_orders=True)
+        assert not talk.holding, "nobody waits for its answer"
+        talk.unguarded()
+        assert [type(c) for c in talk.receive((CREATE + "}\n").encode())] == [
+            OpenSession,
+            NewOrder,
+        ]
+
+    def test_not_of_those_with_a_name(self) -> None:
+        talk = logged_in(cancel_on_close=True)
+        assert [type(c) for c in talk.receive((CREATE + "}\n").encode())] == [NewOrder]
+
+
+class TestOperators:
+    @pytest.mark.parametrize("keys", ['"participant":"bob"', '"anonymousOlderThan":60'])
+    def test_only_they_cancel_for_others(self, keys: str) -> None:
+        line = f'{{"message":"cancelAll",{keys}}}\n'.encode()
+        for talk in (session(), logged_in()):
+            [refused] = talk.receive(line)
+            assert isinstance(refused, Refuse)
+            assert refused.code is ErrorCode.FORBIDDEN
+        [command] = logged_in(operator=True, clock=lambda: 100.9).receive(line)
+        who = "alice", "e-5", 7
+        assert command in (CancelAll(*who, None, "bob"), CancelAnonymous(*who, 40))
+
+    def test_older_than_time_itself(self) -> None:
+        talk = logged_in(operator=True, clock=lambda: 100.0)
+        [command] = talk.receive(b'{"message":"cancelAll","anonymousOlderThan":9999999999999}\n')
+        assert command == CancelAnonymous("alice", "e-5", 7, 0)
+
+    def test_one_without_a_name_may_be_named(self) -> None:
+        talk = logged_in(operator=True)
+        [command] = talk.receive(b'{"message":"cancelAll","participant":"~0123456789abcdef"}\n')
+        assert command == CancelAll("alice", "e-5", 7, None, "~0123456789abcdef")
+
+
+def test_before_a_login_what_cannot_be_read_is_told_why() -> None:
+    talk = session(must_log_in=True, line_limit=1024)
+    found = talk.receive(b'x\n{"message":"login"}\n{"message":"heartbeat"}\n' + b"x" * 1025)
+    assert [c.code.value for c in found if isinstance(c, Refuse)] == [
+        "invalid",
+        "invalid",
+        "unauthorized",
+        "too_long",
+    ]
+    assert isinstance(found[-1], CloseSession)

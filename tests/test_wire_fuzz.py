@@ -9,9 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from wood.model.commands import Command, Refuse
+from wood.exchange.cluster.formats import encode_batch
+from wood.model.commands import Command, OpenSession, Refuse
 from wood.model.errors import ErrorCode, Refusal
 from wood.model.instruments import Instrument, Instruments
+from wood.model.participants import is_name
 from wood.node.session import QUERIES, Session
 from wood.wire import checks
 from wood.wire.json_lines import _private as typed
@@ -25,11 +27,14 @@ ODD = st.sampled_from(
     [0, 1, -1, 2**53, 2**64 - 1, 2**64, 10**30, 0.1, 1.5, 1e300, True, False, None, "", "1", "1.5"]
     + ["BUY", "SELL", "GTC", "FOK", "WOOD", "PEAR", "createOrder", "cancelOrder", "orders"]
     + ["NaN", "1_0", "1e400", "\u0661", "\x00", "~", [], {}, [1], {"a": 1}]
+    + ["login", "cancelAll", "alice", "~alice", "x" * 33, "1763720000123456-42"]
 )
 KEYS = st.sampled_from(
     ["message", "orderId", "side", "price", "quantity", "symbol", "timeInForce", "postOnly", "seq"]
+    + ["participant", "token", "session", "lastSeq", "epoch", "heartbeat", "cancelOnDisconnect"]
+    + ["anonymousOlderThan"]
 )
-NEARLY = st.fixed_dictionaries(
+ORDERS = st.fixed_dictionaries(
     {},
     optional={
         "message": st.sampled_from(list(checks.PRIVATE)) | ODD,
@@ -44,6 +49,21 @@ NEARLY = st.fixed_dictionaries(
         "other": ODD,
     },
 )
+LOGINS = st.fixed_dictionaries(
+    {"message": st.sampled_from(["login", "login", "cancelAll", "heartbeat"]) | ODD},
+    optional={
+        "participant": st.sampled_from(["alice", "oscar"]) | ODD,
+        "token": st.text(max_size=3) | ODD,
+        "session": st.text(max_size=3) | ODD,
+        "lastSeq": st.integers(0, 2**54) | ODD,
+        "epoch": st.integers(0, 2**54) | ODD,
+        "heartbeat": st.integers(0, 4000) | st.floats(0, 4000) | ODD,
+        "cancelOnDisconnect": st.booleans() | ODD,
+        "anonymousOlderThan": st.integers(-1, 4000) | ODD,
+        "seq": st.integers(0, 3) | ODD,
+    },
+)
+NEARLY = ORDERS | LOGINS
 
 
 @st.composite
@@ -60,9 +80,9 @@ def nearly_json(draw: st.DrawFn) -> bytes:
     return bytes(line).replace(b"\n", b" ")
 
 
-def commands(data: bytes) -> list[Command]:
+def commands(data: bytes, **options: bool) -> list[Command]:
     """What a session makes of `data`; every answer to a query is given at once."""
-    session = Session("~x", INSTRUMENTS)
+    session = Session("~x", INSTRUMENTS, must_log_in=options.get("must_log_in", False))
     found = session.receive(data)
     while found and isinstance(found[-1], QUERIES):
         more = session.answered()
@@ -80,6 +100,38 @@ def test_any_bytes(data: bytes) -> None:
     for command in commands(data + b"\n"):
         assert isinstance(command, Command)
         assert not isinstance(command, Refuse) or command.code in ErrorCode
+
+
+REFUSED = (ErrorCode.UNAUTHORIZED, ErrorCode.INVALID, ErrorCode.SEQUENCE)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(NEARLY, min_size=1, max_size=4), st.booleans())
+def test_before_a_login_there_is_nothing_but_logins(
+    said: list[dict[str, object]], packs: bool
+) -> None:
+    for fields in said:
+        fields.setdefault("message", "login")
+    if packs:
+        said = [f for f in said if all(type(v) is not int or v < 2**64 for v in f.values())]
+        data = b"".join(msgpack.packb(fields) for fields in said)
+    else:
+        data = b"".join(msgspec.json.encode(fields) + b"\n" for fields in said)
+    if not data:
+        return
+    found = commands(data, must_log_in=True)
+    assert len(found) == len(said)
+    for command in found:
+        if isinstance(command, Refuse):
+            assert command.code in REFUSED
+            continue
+        assert isinstance(command, OpenSession)
+        assert is_name(command.name)
+        assert len(command.token) in (0, 64)
+        assert len(command.resumes or "") <= 40
+        assert 0 <= (command.last_seq or 0) < 2**53
+        assert 0 <= (command.epoch or 0) < 2**53
+        assert encode_batch([command], list(INSTRUMENTS)).data
 
 
 @settings(max_examples=600, deadline=None)

@@ -10,6 +10,7 @@ from wood.wire.json_lines import private_json, public_json
 from wood.wire.messages import Message, Unreadable
 
 CREATE = b'{"message":"createOrder","orderId":7,"side":"BUY","price":145.25,"quantity":"1e2"}'
+LOGIN = b'{"message":"login","participant":"alice"}'
 ID_TEXT = "orderId must be an integer from 0 to 18446744073709551615"
 
 
@@ -43,6 +44,29 @@ def test_all_keys() -> None:
     assert (message.symbol, message.post_only, message.seq) == ("A", True, 3)
 
 
+def test_a_login() -> None:
+    assert one(LOGIN) == messages.Login(participant="alice")
+    keys = (
+        b',"token":"t","session":"s","lastSeq":3,"epoch":4,"heartbeat":5,"cancelOnDisconnect":true'
+    )
+    whole = messages.Login(
+        participant="alice",
+        token="t",
+        session="s",
+        last_seq=3,
+        epoch=4,
+        heartbeat=5.0,
+        cancel_on_disconnect=True,
+        seq=1,
+    )
+    assert one(LOGIN[:-1] + keys + b',"seq":1}') == whole
+    # The strict reading, which a key given twice leads to, finds the same.
+    assert one(LOGIN[:-1] + b',"heartbeat":"x"' + keys + b',"seq":1}') == whole
+    assert one(LOGIN[:-1] + b',"session":null,"lastSeq":null,"heartbeat":0.5}') == messages.Login(
+        participant="alice", heartbeat=0.5
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
@@ -51,6 +75,10 @@ def test_all_keys() -> None:
         (b'{"message":"cancelOrder","orderId":"1"}', messages.CancelOrder),
         (b'{"message":"amendOrder","orderId":1,"price":2}', messages.AmendOrder),
         (b'{"message":"cancelAll","symbol":null}', messages.CancelAll),
+        (b'{"message":"cancelAll","participant":"A"}', messages.CancelAll),
+        (b'{"message":"cancelAll","anonymousOlderThan":3600}', messages.CancelAll),
+        (b'{"message":"login","participant":"A"}', messages.Login),
+        (b'{"message":"heartbeat"}', messages.Heartbeat),
         (b'{"message":"orders"}', messages.Orders),
         (b'{"message":"instruments","extra":{"deep":[1,2]}}', messages.Instruments),
         (b' \t{ "message" : "orders" } ', messages.Orders),
@@ -109,6 +137,23 @@ def test_of_a_key_given_twice_the_last_counts() -> None:
         (CREATE[:-1] + b',"seq":"1"}', "seq must be an integer"),
         (CREATE[:-1] + b',"seq":true}', "seq must be an integer"),
         (CREATE[:-1] + b',"seq":1.0}', "seq must be an integer"),
+        (b'{"message":"cancelAll","participant":1}', "participant must be a string"),
+        (
+            b'{"message":"cancelAll","anonymousOlderThan":"1"}',
+            "anonymousOlderThan must be an integer",
+        ),
+        (b'{"message":"login"}', "participant is missing"),
+        (b'{"message":"login","participant":null}', "participant is missing"),
+        (b'{"message":"login","participant":7}', "participant must be a string"),
+        (LOGIN[:-1] + b',"token":7}', "token must be a string"),
+        (LOGIN[:-1] + b',"session":7}', "session must be a string"),
+        (LOGIN[:-1] + b',"lastSeq":"7"}', "lastSeq must be an integer"),
+        (LOGIN[:-1] + b',"lastSeq":7.0}', "lastSeq must be an integer"),
+        (LOGIN[:-1] + b',"epoch":true}', "epoch must be an integer"),
+        (LOGIN[:-1] + b',"heartbeat":"5"}', "heartbeat must be a number of seconds"),
+        (LOGIN[:-1] + b',"heartbeat":true}', "heartbeat must be a number of seconds"),
+        (LOGIN[:-1] + b',"cancelOnDisconnect":1}', "cancelOnDisconnect must be true or false"),
+        (LOGIN[:-1] + b',"cancelOnDisconnect":null}', "cancelOnDisconnect must be true or false"),
     ],
 )
 def test_what_is_wrong_is_said(line: bytes, text: str) -> None:
@@ -117,6 +162,7 @@ def test_what_is_wrong_is_said(line: bytes, text: str) -> None:
 
 def test_an_unknown_message_is_told_the_known_ones() -> None:
     known = "createOrder, marketOrder, cancelOrder, amendOrder, cancelAll, orders, instruments"
+    known += ", login, heartbeat"
     assert error(b"{}") == f"message is missing; known are {known}"
     assert error(b'{"message":1}') == f"message is not known here; known are {known}"
     assert error(b'{"message":"x"}') == f"message is not known here; known are {known}"

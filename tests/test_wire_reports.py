@@ -13,23 +13,42 @@ from wood.model.events import (
     AllCanceled,
     InstrumentsListed,
     OpenOrder,
+    OrderAccepted,
     OrderAmended,
+    OrderCanceled,
     OrdersListed,
+    Trade,
 )
-from wood.model.orders import BUY, SELL
+from wood.model.orders import BUY, GTC, SELL
 from wood.wire.reports import JsonReports, PackedReports, Reports
 
 BIG = 2**64 - 1
+TIME = 1461763950458236
 ORDERS = [OpenOrder("WOOD", BIG, BUY, 14550, 3), OpenOrder("PEAR", 0, SELL, 41, 2**53 - 1)]
 
+
+def accepted(symbol: str, order_id: int) -> OrderAccepted:
+    return OrderAccepted(12, "A", "s", symbol, order_id, BUY, 5, 200, GTC, False)
+
+
+def trade(symbol: str, price: int, quantity: int) -> Trade:
+    """Of A's order 1, of which nothing is left, and B's largest id, of which 80 are."""
+    return Trade(13, symbol, price, quantity, SELL, "A", 1, 0, "B", BIG, 80)
+
+
 EVERY: dict[str, Callable[[Reports], bytes]] = {
-    "new": lambda reports: reports.new("WOOD", BIG),
-    "new in another": lambda reports: reports.new("PEAR", 0),
-    "fill": lambda reports: reports.fill("WOOD", BIG, 14525, 10**12),
-    "fill in another": lambda reports: reports.fill("PEAR", 1, 41, 3),
-    "canceled": lambda reports: reports.canceled("WOOD", BIG),
-    "canceled in another": lambda reports: reports.canceled("PEAR", 1),
-    "amended": lambda reports: reports.amended(OrderAmended(1, "A", "PEAR", 1, 41, 3)),
+    "new": lambda reports: reports.new(accepted("WOOD", BIG), TIME),
+    "new in another": lambda reports: reports.new(accepted("PEAR", 0), TIME),
+    "maker": lambda reports: reports.maker_fill(trade("WOOD", 14525, 10**12), TIME),
+    "maker in another": lambda reports: reports.maker_fill(trade("PEAR", 41, 3), TIME),
+    "taker": lambda reports: reports.taker_fill(trade("WOOD", 14525, 10**12), TIME),
+    "taker in another": lambda reports: reports.taker_fill(trade("PEAR", 41, 3), TIME),
+    "canceled": lambda reports: reports.canceled(OrderCanceled(2, "A", "WOOD", BIG, 3), TIME),
+    "canceled in another": lambda reports: reports.canceled(
+        OrderCanceled(2, "A", "PEAR", 1, 3), TIME
+    ),
+    "amended": lambda reports: reports.amended(OrderAmended(1, "A", "PEAR", 1, 41, 3), TIME),
+    "heartbeat": lambda reports: reports.heartbeat(TIME, 42),
     "error": lambda reports: reports.error(ErrorCode.RATE, 'say "\n\x00é'),
     "error of an order": lambda reports: reports.error(ErrorCode.LIMIT, "x", BIG, "WOOD"),
     "error in another": lambda reports: reports.error(ErrorCode.LIMIT, "x", 0, "PEAR"),
@@ -45,13 +64,22 @@ EVERY: dict[str, Callable[[Reports], bytes]] = {
 
 @pytest.mark.parametrize("name", EVERY)
 def test_json_and_messagepack_say_the_same(name: str) -> None:
-    line = EVERY[name](JsonReports(INSTRUMENTS))
+    say_the_same(EVERY[name], JsonReports(INSTRUMENTS), PackedReports(INSTRUMENTS))
+
+
+def say_the_same(say: Callable[[Any], bytes], in_json: Reports, in_packs: Reports) -> None:
+    line = say(in_json)
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    told = json.loads(line, parse_float=str)  # what is not whole is a string in MessagePack
-    packed = msgpack.unpackb(EVERY[name](PackedReports(INSTRUMENTS)))
+    told = json.loads(line, parse_float=_text)
+    packed = msgpack.unpackb(say(in_packs))
     assert told == packed
     assert list(flat(told)) == list(flat(packed)), "the keys in the same order"
+
+
+def _text(number: str) -> str | float:
+    """What is not whole is a string in MessagePack, but for the time, which is a float."""
+    return float(number) if len(number) > 15 else number
 
 
 def flat(value: Any) -> Any:
@@ -64,12 +92,20 @@ def flat(value: Any) -> Any:
             yield from flat(inner)
 
 
-def test_fills_to_the_byte() -> None:
+def test_who_has_no_name_is_told_what_the_challenge_tells() -> None:
     reports = JsonReports(INSTRUMENTS)
-    assert reports.fill("WOOD", 662688, 14900, 120) == (
-        b'{"message":"executionReport","orderId":662688,"report":"FILL","price":149,"quantity":120}\n'
+    start = b'{"message":"executionReport","orderId":'
+    assert reports.new(accepted("WOOD", 662688), TIME) == start + b'662688,"report":"NEW"}\n'
+    assert reports.maker_fill(trade("WOOD", 14900, 120), TIME) == (
+        start + b'1,"report":"FILL","price":149,"quantity":120}\n'
     )
-    assert reports.fill("PEAR", 1, 41, 3) == (
-        b'{"message":"executionReport","orderId":1,"report":"FILL","price":20.5,"quantity":30,'
-        b'"symbol":"PEAR"}\n'
+    assert reports.taker_fill(trade("WOOD", 14925, 120), TIME) == (
+        start + b'18446744073709551615,"report":"FILL","price":149.25,"quantity":120}\n'
     )
+    assert reports.maker_fill(trade("PEAR", 41, 3), TIME) == (
+        start + b'1,"report":"FILL","price":20.5,"quantity":30,"symbol":"PEAR"}\n'
+    )
+    assert reports.canceled(OrderCanceled(2, "A", "WOOD", 7, 3), TIME) == (
+        start + b'7,"report":"CANCELED"}\n'
+    )
+    assert reports.heartbeat(TIME, 42) == b'{"message":"heartbeat"}\n'

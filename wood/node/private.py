@@ -68,10 +68,12 @@ class PrivateConnection(Connection):
         self._answer_due = False
         self._login_due = False
         self._gone = False
-        self._later: asyncio.TimerHandle | None = None  # the end of its patience, or an answer
+        self._later: asyncio.TimerHandle | None = None  # the end of the time for a login
+        self._refusal = b""  # the answer to a login, which waits
+        self._refusing: asyncio.TimerHandle | None = None
         self._pulse: Pulse | None = None
         self._replay: asyncio.Task[None] | None = None
-        self._kept = b""  # what is to be said after the replay
+        self._kept = bytearray()  # what is to be said after the replay
         self._has_room = asyncio.Event()
 
     def flush(self) -> None:
@@ -148,16 +150,20 @@ class PrivateConnection(Connection):
 
     def login_refused(self, event: LoginRefused) -> None:
         """Answer in a while: whoever guesses shall wait."""
+        if not self._login_due:
+            self.session.unguarded()
+            return
         self._login_due = False
         if self._gone:
             self._leave()
             return
         delay = 0.0
         if event.code is not ErrorCode.UNAVAILABLE:
-            delay = self._node.failures.delay(self.address)
+            failed = self._node.failures.delay(self.address)
+            delay = 0.0 if self._deaf else failed
             log.warning("%s %s from %s: a login failed", self.kind, self.name, self.address)
-        line = self.reports.error(event.code, event.text)
-        asyncio.get_running_loop().call_later(delay, self._answer, line)
+        self._refusal = self.reports.error(event.code, event.text)
+        self._refusing = asyncio.get_running_loop().call_later(delay, self._refuse)
 
     def _log_out(self) -> None:
         """The client went while its login was under way: the engine takes it for connected."""
@@ -167,13 +173,17 @@ class PrivateConnection(Connection):
         if self._gone:
             self._leave()
 
-    def _answer(self, line: bytes) -> None:
-        self.write(line)
+    def _refuse(self) -> None:
+        self._refusing = None
+        self.write(self._refusal)
         self.answered()
 
     def stop(self) -> None:
         """Read no more; answer what has arrived, then close."""
         self.read_no_more()
+        if self._refusing is not None:
+            self._refusing.cancel()
+            self._refuse()
         self._end_if_all_is_heard()
 
     def opened(self) -> None:
@@ -218,6 +228,9 @@ class PrivateConnection(Connection):
     def _rest(self) -> None:
         """Nothing more happens by itself."""
         self._cancel_timer()
+        if self._refusing is not None:
+            self._refusing.cancel()
+            self._refusing = None
         if self._pulse is not None:
             self._pulse.stop()
             self._pulse = None
@@ -286,8 +299,8 @@ class PrivateConnection(Connection):
     # Heartbeats
 
     def _beat(self) -> None:
-        # What waits to be said makes one superfluous.
-        if self._replay is None and not self.out:
+        # What waits to be said, or to be read, makes one superfluous.
+        if self._replay is None and not self.out and Pause.OUTPUT not in self.pauses:
             router = self._node.router
             self.write(self.reports.heartbeat(router.epoch, router.seq))
 
@@ -312,7 +325,7 @@ class PrivateConnection(Connection):
             self.abort("the replay failed")
         else:
             self._replay = None
-            kept, self._kept = self._kept, b""
+            kept, self._kept = self._kept, bytearray()
             self.write(answer + kept)
             self.answered()
 

@@ -90,6 +90,10 @@ class Router:
         self.epoch, self.seq = snapshot.epoch, snapshot.seq
         for connection in list(self._by_session.values()):
             connection.dismiss(ErrorCode.UNAVAILABLE, "reports may have been lost; connect again")
+        # Also those that only wait for the answer to a login, which will not come.
+        self._by_session.clear()
+        self._by_participant.clear()
+        self._named.clear()
 
     def apply(self, batch: Batch) -> None:
         """Put each event's reports to the connections concerned, then send them."""

@@ -82,6 +82,7 @@ class Session:
         self._operator = False
         self._began = False
         self._ordered = False
+        self._guarded = False
         self._next_seq = 1
         self._held: Iterator[Message | Unreadable] | None = None
         self._ended = False
@@ -102,6 +103,10 @@ class Session:
         self.participant, self.name = event.participant, event.session
         self.generation = event.generation
         self._operator = event.operator
+
+    def unguarded(self) -> None:
+        """The engine could not be told that there are orders to cancel: tell it with the next."""
+        self._guarded = False
 
     def receive(self, data: bytes) -> list[Command]:
         """The commands in `data` and what came before it; none once the session has ended."""
@@ -154,8 +159,8 @@ class Session:
                 command = self._command(message)
             except Refusal as refusal:
                 command = self._refuse(message, refusal)
-            if not self._ordered and type(command) is NewOrder:
-                self._ordered = True
+            if not self._guarded and type(command) is NewOrder:
+                self._ordered = self._guarded = True
                 if self._cancel_on_close and not self.generation:
                     out.append(self._guard())
             out.append(command)
@@ -181,7 +186,7 @@ class Session:
             self._count(message.seq)
         if self._throttle is not None and not self._throttle.allow():
             raise Refusal(ErrorCode.RATE, "too many messages per second")
-        if self._must_log_in and not self.generation and type(message) is not messages.Login:
+        if self.locked and type(message) not in (messages.Login, Unreadable):
             raise Refusal(ErrorCode.UNAUTHORIZED, "log in first")
         if type(message) is messages.CreateOrder:
             return self._create_order(message)
