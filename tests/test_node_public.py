@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -34,7 +34,9 @@ class FarExchange(MemoryExchange):
         self.asked = 0
         self.breaks: Exception | None = None
 
-    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    async def events(
+        self, after: int, concerning: str | None = None
+    ) -> AsyncGenerator[Batch, None]:
         self.asked += 1
         await self.open.wait()
         if self.breaks is not None:

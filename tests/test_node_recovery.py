@@ -1,7 +1,7 @@
 """What is proven to those who resume, and what is read for them, whatever happens meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 import pytest
@@ -37,7 +37,9 @@ class Past(Exchange):
         self.reachable = asyncio.Event()
         self.reachable.set()
 
-    async def events(self, after: int, concerning: str | None = None) -> AsyncIterator[Batch]:
+    async def events(
+        self, after: int, concerning: str | None = None
+    ) -> AsyncGenerator[Batch, None]:
         self.read += 1
         self.reading += 1
         self.most_reading = max(self.most_reading, self.reading)
@@ -103,7 +105,7 @@ class Scene:
         """The numbers of the trades."""
         return [seq async for seq in self.one_by_one(after)]
 
-    async def one_by_one(self, after: int) -> AsyncIterator[int]:
+    async def one_by_one(self, after: int) -> AsyncGenerator[int, None]:
         async for page in self.recovery.trades(self.channel, after):
             for line in page.splitlines():
                 yield msgspec.json.decode(line)["seq"]

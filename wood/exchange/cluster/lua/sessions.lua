@@ -160,16 +160,15 @@ local function open_session(session, command)
     end
     leave(name, false)
     local old = resumes and session_of(resumes)
-    if old and old[1] == name then
-        forget_session(resumes)
-        old = false
-    end
+    local its_own = old and old[1] == name
+    if its_own then forget_session(resumes) end
     seq = seq + 1
     local id = text(epoch) .. '-' .. text(seq)
     if name == session[1] then
         id = asker
         forget_session(id) -- it may ask twice
-    elseif opened == text(epoch) and tonumber(number) < seq and not old then
+    elseif its_own or opened == text(epoch) and tonumber(number) < seq and not old then
+        -- Of another epoch too while it is connected: that connection must be told by its name.
         id = resumes
     end
     hold_new(id, {name, seq, writer, command[7]})
