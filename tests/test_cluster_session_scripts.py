@@ -220,6 +220,34 @@ def test_a_login_that_is_sent_again_is_taken_once(redis_url: str, prefix: str) -
     raw_test(redis_url, prefix, test)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_was_seen_of_a_history_that_was_lost(
+    redis_url: str, prefix: str, at_once: bool
+) -> None:
+    """The server is another one, and its epoch begins where that of the client had gone on."""
+
+    async def test(raw: Raw) -> None:
+        alice = await opened(raw, "alice", cancels=False)
+        epoch, session = int(raw.sync.hget(raw.keys.meta, "epoch")), by(alice)[1]
+        raw.sync.hset(raw.keys.meta, "server", "f00")
+        asked = [
+            log_in("alice", "~2", resumes=session, last_seq=last) for last in (9, 3, 4, 2, 0, 5)
+        ]
+        events = await raw.say(*asked) if at_once else [(await raw.say(a))[0] for a in asked]
+        found = [event for event in events if isinstance(event, SessionOpened)]
+        assert [event.recovered for event in found] == [False, True, False, True, True, False]
+        present = int(raw.sync.hget(raw.keys.meta, "epoch"))
+        assert present > epoch
+        assert [event.session for event in found] == [f"{present}-{seq}" for seq in range(4, 10)]
+        assert session not in sessions(raw), "it has ended all the same"
+        again = log_in("alice", "~2", resumes=found[0].session, last_seq=9, epoch=present)
+        [back] = await raw.say(again)
+        assert isinstance(back, SessionOpened)
+        assert (back.session, back.recovered) == (found[0].session, True)
+
+    raw_test(redis_url, prefix, test)
+
+
 def test_no_token_is_in_redis_but_that_of_the_participant(redis_url: str, prefix: str) -> None:
     async def test(raw: Raw) -> None:
         right, wrong = "a" * 64, "f" * 64
