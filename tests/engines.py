@@ -82,7 +82,7 @@ def with_loop(test: Callable[[], Awaitable[None]]) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Let others go on until `condition` holds; `with_loop` ends a test in which it never does."""
     while not condition():
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0)
 
 
 def log_in(name: str, asker: str = "~1", **more: Any) -> OpenSession:

@@ -14,6 +14,7 @@ from tests.engines import (
     Recorder,
     by,
     log_in,
+    until,
     with_loop,
     write_participants,
 )
@@ -359,6 +360,13 @@ def test_a_heartbeat_alone_writes_nothing(redis_url: str, prefix: str) -> None:
                 SessionOpened,
                 HeartbeatAnswered,
             ]
+            # Nor does one that was said while others were under way.
+            exchange.submit([log_in("alice")])
+            await until(lambda: not exchange._writer._queue)
+            exchange.submit([Heartbeat("~1", "~1", 0)])
+            await exchange.drain()
+            assert client.xlen(journal) == 2
+            assert isinstance(said.events[-1], HeartbeatAnswered)
         await exchange.close()
 
     with_loop(test)
