@@ -5,7 +5,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import msgpack
 import pytest
@@ -82,7 +82,7 @@ def with_loop(test: Callable[[], Awaitable[None]]) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Let others go on until `condition` holds; `with_loop` ends a test in which it never does."""
     while not condition():
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0)
 
 
 def log_in(name: str, asker: str = "~1", **more: Any) -> OpenSession:
@@ -124,7 +124,7 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.said = Recorder()
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> Self:
         self.exchange.attach(self.said)
         await self.exchange.start()
         return self
@@ -213,7 +213,7 @@ class ClusterEngine(Engine):
         super().__init__()
         self.keys = Keys(prefix)
         self.redis: Any = redis.Redis.from_url(url, protocol=2)
-        self.exchange = self.cluster = ClusterExchange(
+        self.cluster = ClusterExchange(
             INSTRUMENTS,
             url,
             prefix,
@@ -222,6 +222,7 @@ class ClusterEngine(Engine):
             auth=auth,
             grace=grace,
         )
+        self.exchange = self.cluster
         if not sweeps:
             self.cluster._sweep = lambda: None  # type: ignore[method-assign]
 

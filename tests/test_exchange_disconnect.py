@@ -125,6 +125,18 @@ class DisconnectTests(EngineTests):
 
         with_loop(test)
 
+    def test_one_that_comes_as_others_go_guards(self) -> None:
+        async def test() -> None:
+            async with self.engine(grace=0) as engine:
+                one, other = [await opened(engine, "alice") for _ in range(2)]
+                ends = [CloseSession(*by(one)), CloseSession(*by(other))]
+                new_one = log_in("alice", cancel_orders=True)
+                events = await engine.say(ends[0], new_one, ends[1], SWEEP)
+                assert canceled(events) == []
+                assert len(canceled(await engine.say(CloseSession(*by(events[1])), SWEEP))) == 4
+
+        with_loop(test)
+
     @pytest.mark.parametrize("cancels", [True, False])
     @pytest.mark.parametrize("resumes", [True, False])
     def test_who_is_back_within_the_grace_keeps_its_orders(
@@ -224,7 +236,8 @@ class DisconnectTests(EngineTests):
                 known = {"alice": Participant("a" * 64, 1), "bob": Participant("b" * 64, 2)}
                 await engine.have(known)
                 sessions = [
-                    await opened(engine, "alice", cancels=cancels, token="a" * 64) for _ in range(3)
+                    await opened(engine, "alice", cancels=cancels and n < 2, token="a" * 64)
+                    for n in range(3)
                 ]
                 bob = await opened(engine, "bob", token="b" * 64)
                 await engine.have({**known, "alice": Participant("a" * 64, 1, disabled=True)})
