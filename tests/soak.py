@@ -1,0 +1,167 @@
+"""A soak: many who reconnect trade over nodes that break, and in the end all accounts agree."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.accounts import Account, Fate, cash_and_position, differences, ledger, positions
+from tests.chaos import Chaos
+from tests.cluster import Cluster, Start
+from tests.redis_server import RedisServer
+from tests.robots import Fleet
+from tests.support import eventually
+from tests.traders import check_history
+from wood.model.events import Batch, LevelChanged, Trade
+from wood.model.orders import BUY
+
+SETTLED = 120.0
+"""Seconds after the last fault within which all must have their answers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a soak does."""
+
+    orders: int
+    clients: int
+    nodes: int
+    seed: int
+    seconds: float
+    """From fault to fault, on average."""
+    lease: float = 5.0
+    grace: float = 3.0
+    heartbeat: float = 1.0
+    forks: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        """Those of the nodes; nothing is trimmed off the journal."""
+        times = ["--lease", str(self.lease), "--reconnect-grace", str(self.grace)]
+        return ["--persist", "--journal", str(max(1_000_000, 100 * self.orders)), *times]
+
+
+@dataclass
+class Result:
+    """What came of it."""
+
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """Lines for a person, or for docs/operations.md."""
+        counts = [f"{name:34}{count:>10,}" for name, count in self.counts.items()]
+        faults = [f"{name:34}{count:>10,}" for name, count in sorted(self.faults.items())]
+        end = self.differences or ["all accounts agree"]
+        return "\n".join([*counts, f"{'seconds':34}{self.seconds:>10,.0f}", "", *faults, "", *end])
+
+
+def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None]) -> Result:
+    """Run one on a Redis of its own; `start` starts a node."""
+    cluster = Cluster(start, redis.url, "wood", *plan.options, nodes=plan.nodes)
+    addresses = cluster.private
+    fleet = Fleet(addresses, plan.clients, plan.orders, plan.seed, heartbeat=plan.heartbeat)
+    chaos = Chaos(cluster, redis, fleet, addresses, Random(plan.seed), log, forks=plan.forks)
+    result, begin = Result(faults=chaos.faults), time.monotonic()
+    random = Random(-plan.seed)
+    try:
+        while not fleet.wait(
+            lambda: fleet.sent == plan.orders, plan.seconds * random.uniform(0.5, 1.5)
+        ):
+            chaos.strike()
+        chaos.heal()
+        _settle(cluster, fleet)
+        result.seconds = time.monotonic() - begin
+        log(f"{result.seconds:7.2f} s  settled")
+    finally:
+        fleet.stop()
+    batches = cluster.journal()
+    result.differences = list(_compare(cluster, fleet.accounts, batches, plan.forks))
+    _count(result.counts, fleet.accounts, batches)
+    return result
+
+
+def _settle(cluster: Cluster, fleet: Fleet) -> None:
+    """Wait until everybody has all answers, and was told all that the journal has."""
+    if not fleet.wait(lambda: all(robot.done for robot in fleet.robots), SETTLED):
+        raise AssertionError(_undone(fleet))
+    with cluster.redis() as client:
+        last = int(client.hget(cluster.keys.meta, "seq"))
+    deadline = time.monotonic() + SETTLED
+    while late := [robot for robot in fleet.robots if not _told(robot.account, last)]:
+        assert time.monotonic() < deadline, f"{late[0].account.name} was not told all up to {last}"
+        for robot in late:
+            fleet.call(robot.ask, "orders")
+            fleet.call(robot.ask, "heartbeat")
+        fleet.wait(lambda: all(_told(each.account, last) for each in fleet.robots), 1)
+
+
+def _told(account: Account, last: int) -> bool:
+    return account.seq >= last and account.said_last.get("message") == "orders"
+
+
+def _undone(fleet: Fleet) -> str:
+    undone = [robot.account for robot in fleet.robots if not robot.done]
+    return "; ".join(f"{a.name}: connected {a.connected}, waits for {a.asked[:3]}" for a in undone)
+
+
+def _compare(
+    cluster: Cluster, accounts: list[Account], batches: list[Batch], forks: bool
+) -> Iterator[str]:
+    """Everything that does not agree."""
+    by_journal, traded = ledger(batches), positions(batches)
+    book = cluster.orders()
+    for account in accounts:
+        yield from differences(account, by_journal[account.name])
+        if account.losses and not forks:
+            yield f"{account.name}: was told {account.losses} times that reports were lost"
+        if not account.losses and cash_and_position(account) != traded[account.name]:
+            ours, is_so = cash_and_position(account), traded[account.name]
+            yield f"{account.name}: cash and position {ours}, by the journal {is_so}"
+        in_book = {order_id: left for (who, order_id), left in book.items() if who == account.name}
+        listed = {o["orderId"]: o["quantity"] for o in account.said_last.get("orders", [])}
+        if not account.open == in_book == listed:
+            yield f"{account.name}: open {account.open}, in the book {in_book}, listed {listed}"
+    left = check_history(event for batch in batches for event in batch.events)
+    if left != book:
+        yield f"the journal leaves {len(left)} orders open, the book has {len(book)}"
+    if _levels(batches) != cluster.levels():
+        yield "the levels in the book are not those of the journal"
+    yield from _leftovers(cluster)
+
+
+def _levels(batches: list[Batch]) -> dict[int, int]:
+    totals: dict[int, int] = {}
+    for event in (event for batch in batches for event in batch.events):
+        if isinstance(event, LevelChanged):
+            totals[-event.price if event.side is BUY else event.price] = event.quantity
+    return {key: total for key, total in totals.items() if total}
+
+
+def _leftovers(cluster: Cluster) -> Iterator[str]:
+    """Nobody is connected any more, so no session may be left."""
+    keys = cluster.keys
+    with cluster.redis() as client:
+        try:
+            eventually(lambda: not client.hlen(keys.sessions) + client.zcard(keys.placed), "an end")
+        except AssertionError:
+            yield f"sessions without a connection are left: {client.hgetall(keys.sessions)}"
+
+
+def _count(counts: Counter[str], accounts: list[Account], batches: list[Batch]) -> None:
+    fates = Counter(order.fate for account in accounts for order in account.orders.values())
+    counts["orders sent"] = fates.total()
+    counts["taken"] = fates[Fate.TAKEN]
+    counts["cut off, and known not to be taken"] = fates[Fate.NEVER]
+    counts["refused"] = fates[Fate.REFUSED]
+    if fates[Fate.UNKNOWN]:
+        counts["unknown after a fork"] = fates[Fate.UNKNOWN]
+    counts["open at the end"] = sum(len(account.open) for account in accounts)
+    events = [event for batch in batches for event in batch.events]
+    counts["trades"] = sum(isinstance(event, Trade) for event in events)
+    counts["reports, each told once"] = sum(len(account.reports) for account in accounts)
+    counts["events in the journal"] = batches[-1].last
+    counts["sessions resumed"] = sum(account.resumed for account in accounts)
