@@ -43,7 +43,17 @@ def main(
     redis_server: str | None,
     out: Path | None,
 ) -> None:
-    plan = Plan(orders, clients, nodes, seed, seconds, lease, grace=1.0, heartbeat=0.5, forks=forks)
+    plan = Plan(
+        orders,
+        clients,
+        nodes,
+        seed,
+        seconds=seconds,
+        lease=lease,
+        grace=1.0,
+        heartbeat=0.5,
+        forks=forks,
+    )
     lines: list[str] = []
 
     def say(line: str) -> None:

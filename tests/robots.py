@@ -153,6 +153,8 @@ class Robot:
     def __init__(self, account: Account, count: int, random: Random, window: int) -> None:
         self.account = account
         self.line: Line
+        self.allowed = count
+        """How many of its orders it may send by now."""
         self._count = count
         self._random = random
         self._window = window
@@ -169,10 +171,16 @@ class Robot:
     def act(self) -> None:
         """Say as much as may be under way at once."""
         account, said = self.account, []
-        while len(account.asked) < self._window and self._next_id <= self._count:
+        while len(account.asked) < self._window and self._next_id <= self.allowed:
             said.append(account.say(self._decide()))
         if said:
             self.line.send(said)
+
+    def allow(self, share: float) -> None:
+        """Send that share of all orders, and then wait."""
+        self.allowed = round(self._count * share)
+        if self.account.connected:
+            self.act()
 
     def ask(self, what: str) -> None:
         """Ask for one's orders, or how far all is told."""
@@ -223,8 +231,10 @@ class Fleet:
         seed: int,
         *,
         heartbeat: float,
+        share: float = 1.0,
         window: int = 8,
     ) -> None:
+        """`share` of the orders may be sent from the beginning."""
         self.robots: list[Robot] = []
         self._lines: list[Line] = []
         for number in range(clients):
@@ -234,6 +244,7 @@ class Fleet:
                 options["cancelOnDisconnect"] = True
             count = orders // clients + (number < orders % clients)
             robot = Robot(Account(f"robot-{number}", options), count, random, window)
+            robot.allow(share)
             robot.line = WireLine(
                 robot.account, addresses, random, heartbeat, robot.act, packed=number % 3 == 2
             )

@@ -16,6 +16,9 @@ from tests.traders import check_history
 from wood.model.events import Batch, LevelChanged, Trade
 from wood.model.orders import BUY
 
+ENOUGH = 0.7
+"""The share of the orders that may be sent by now, after which the next fault comes."""
+
 SETTLED = 120.0
 """Seconds after the last fault within which all must have their answers."""
 
@@ -28,8 +31,10 @@ class Plan:
     clients: int
     nodes: int
     seed: int
-    seconds: float
-    """From fault to fault, on average."""
+    seconds: float = 0.0
+    """From fault to fault, on average; 0 if `faults` says when."""
+    faults: int = 0
+    """How many, spread evenly over the orders."""
     lease: float = 5.0
     grace: float = 3.0
     heartbeat: float = 1.0
@@ -63,25 +68,49 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
     """Run one on a Redis of its own; `start` starts a node."""
     cluster = Cluster(start, redis.url, "wood", *plan.options, nodes=plan.nodes)
     addresses = cluster.private
-    fleet = Fleet(addresses, plan.clients, plan.orders, plan.seed, heartbeat=plan.heartbeat)
+    fleet = Fleet(
+        addresses,
+        plan.clients,
+        plan.orders,
+        plan.seed,
+        heartbeat=plan.heartbeat,
+        share=0.0 if plan.faults else 1.0,
+    )
     chaos = Chaos(cluster, redis, fleet, addresses, Random(plan.seed), log, forks=plan.forks)
     result, begin = Result(faults=chaos.faults), time.monotonic()
-    random = Random(-plan.seed)
     try:
-        while not fleet.wait(
-            lambda: fleet.sent == plan.orders, plan.seconds * random.uniform(0.5, 1.5)
-        ):
+        for due in _moments(plan, fleet):
+            if not fleet.wait(lambda due=due: due() or fleet.sent == plan.orders, SETTLED):  # type: ignore[misc]
+                raise AssertionError("nobody sends anything: " + _undone(fleet))
+            if fleet.sent == plan.orders:
+                break
             chaos.strike()
         chaos.heal()
         _settle(cluster, fleet)
         result.seconds = time.monotonic() - begin
         log(f"{result.seconds:7.2f} s  settled")
+        batches = cluster.journal()
+        result.differences = list(_compare(cluster, fleet.accounts, batches, plan.forks))
     finally:
         fleet.stop()
-    batches = cluster.journal()
-    result.differences = list(_compare(cluster, fleet.accounts, batches, plan.forks))
+    result.differences += _leftovers(cluster, fleet.accounts)
     _count(result.counts, fleet.accounts, batches)
     return result
+
+
+def _moments(plan: Plan, fleet: Fleet) -> Iterator[Callable[[], bool]]:
+    """What to wait for before each fault, the last time for the end of the orders."""
+    random = Random(-plan.seed)
+    for number in range(1, plan.faults + 1):
+        share = number / plan.faults
+        for robot in fleet.robots:
+            fleet.call(robot.allow, share)
+        # Not all of them: some are cut off, and shall be when the next fault comes.
+        yield lambda share=share: fleet.sent >= ENOUGH * share * plan.orders  # type: ignore[misc]
+    while plan.seconds:
+        moment = time.monotonic() + plan.seconds * random.uniform(0.5, 1.5)
+        yield lambda moment=moment: time.monotonic() >= moment  # type: ignore[misc]
+    yield lambda: False
 
 
 def _settle(cluster: Cluster, fleet: Fleet) -> None:
@@ -130,7 +159,6 @@ def _compare(
         yield f"the journal leaves {len(left)} orders open, the book has {len(book)}"
     if _levels(batches) != cluster.levels():
         yield "the levels in the book are not those of the journal"
-    yield from _leftovers(cluster)
 
 
 def _levels(batches: list[Batch]) -> dict[int, int]:
@@ -141,14 +169,21 @@ def _levels(batches: list[Batch]) -> dict[int, int]:
     return {key: total for key, total in totals.items() if total}
 
 
-def _leftovers(cluster: Cluster) -> Iterator[str]:
-    """Nobody is connected any more, so no session may be left."""
+def _leftovers(cluster: Cluster, accounts: list[Account]) -> Iterator[str]:
+    """Nobody is connected any more: no session is left, and no order of who asked for that."""
     keys = cluster.keys
+    staying = {
+        (account.name, order_id): left
+        for account in accounts
+        if "cancelOnDisconnect" not in account.options
+        for order_id, left in account.open.items()
+    }
     with cluster.redis() as client:
         try:
-            eventually(lambda: not client.hlen(keys.sessions) + client.zcard(keys.placed), "an end")
-        except AssertionError:
-            yield f"sessions without a connection are left: {client.hgetall(keys.sessions)}"
+            eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
+            eventually(lambda: cluster.orders() == staying, "cancelled orders")
+        except AssertionError as error:
+            yield f"when all have left: {error}; {client.hgetall(keys.sessions)}"
 
 
 def _count(counts: Counter[str], accounts: list[Account], batches: list[Batch]) -> None:
