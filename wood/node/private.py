@@ -97,7 +97,11 @@ class PrivateConnection(Connection):
 
     def dismiss(self, code: ErrorCode, text: str) -> None:
         """Say what is still to be said, then why this is the end, and close."""
+        if code is ErrorCode.UNAVAILABLE:
+            # Nothing of what is under way will be answered.
+            self.session.not_logged_in()
         if self.finishing:
+            self._depart()
             return
         if self._replay is None:
             self.write(b"".join(self.out))
@@ -115,6 +119,9 @@ class PrivateConnection(Connection):
             "%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session
         )
         session.logged_in(event)
+        if self.finishing:
+            self._depart()
+            return None
         reports = encodings.session_packed if session.packed else encodings.session_json
         self.reports = reports
         self._cancel_timer()
@@ -136,6 +143,10 @@ class PrivateConnection(Connection):
 
     def login_refused(self, event: LoginRefused) -> None:
         """Answer in a while: whoever guesses shall wait."""
+        self.session.not_logged_in()
+        if self.finishing:
+            self._depart()
+            return
         delay = 0.0
         if event.code is not ErrorCode.UNAVAILABLE:
             delay = self._node.failures.delay(self.address)
@@ -182,8 +193,13 @@ class PrivateConnection(Connection):
     def lost(self) -> None:
         """Tell the engine, which may have orders to cancel."""
         self._rest()
-        self._node.router.remove(self.session.participant, self.session.name, self)
+        self._depart()
+
+    def _depart(self) -> None:
+        """Be closed, and be told no more; if a login is under way, as soon as that is answered."""
         self._say(self.session.close())
+        if not self.session.logging_in:
+            self._node.router.remove(self.session.participant, self.session.name, self)
 
     def _rest(self) -> None:
         """Nothing more happens by itself."""

@@ -82,6 +82,7 @@ class Session:
         self._ordered = False
         self._next_seq = 1
         self._held: Iterator[Message | Unreadable] | None = None
+        self._logging_in = False
         self._ended = False
         self._closed = False
 
@@ -91,15 +92,25 @@ class Session:
         return self._held is not None
 
     @property
+    def logging_in(self) -> bool:
+        """Whether a login is under way: only its answer says which session is to be closed."""
+        return self._logging_in
+
+    @property
     def locked(self) -> bool:
         """Whether nothing but a login is understood yet, so that all else is refused."""
         return self._must_log_in and not self.generation
 
     def logged_in(self, event: SessionOpened) -> None:
         """Go on under the name, and as the session, that the login gave."""
+        self._logging_in = False
         self.participant, self.name = event.participant, event.session
         self.generation = event.generation
         self._operator = event.operator
+
+    def not_logged_in(self) -> None:
+        """The login was refused, or its answer will never come."""
+        self._logging_in = False
 
     def receive(self, data: bytes) -> list[Command]:
         """The commands in `data` and what came before it; none once the session has ended."""
@@ -134,10 +145,13 @@ class Session:
         return self._translate(iter(rest))
 
     def close(self) -> list[Command]:
-        """The connection is gone: what was held back is forgotten."""
+        """The connection is gone: what was held back is forgotten.
+
+        Call it again when a login that was under way is answered: only then it closes the session.
+        """
         self._ended = True
         self._held = None
-        return self._translate(iter([]))
+        return [] if self._logging_in else self._translate(iter([]))
 
     def _begin(self, data: bytes) -> None:
         self._began = True
@@ -159,6 +173,7 @@ class Session:
             out.append(command)
             if isinstance(command, QUERIES):
                 self._held = said
+                self._logging_in = type(command) is OpenSession
                 return out
             if type(message) is Unreadable and message.fatal:
                 self._ended = True
