@@ -17,8 +17,12 @@ DIALOGUE: list[dict[str, Any]] = [
     {"message": "cancelOrder", "orderId": 1},
     {"message": "amendOrder", "orderId": 3, "quantity": 3},
     {"message": "cancelAll"},
+    create(4, "BUY", 100, 1) | {"timeInForce": "FOK"},
 ]
-"""Three creates of which two trade, a cancel, an amend, and nothing is left at the end."""
+"""Three creates of which two trade, a cancel, an amend, and nothing is left at the end.
+
+The last order is cancelled at once: no change of a level stands between that and the next login.
+"""
 
 
 class Client:

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from tests.accounts import Account
+from tests.accounts import Account, Order
 from tests.cluster import Cluster
 from tests.redis_server import RedisServer
 from tests.resuming import Client, resume, told_anew
@@ -53,6 +53,28 @@ def test_a_heartbeat_tells_no_less_than_was_told(ports: list[int]) -> None:
         assert account.seq >= account.reports[-1].seq
     with resume(account, ports[-1]):
         assert len(account.reports) == 20
+
+
+def test_what_happens_during_the_replay_comes_after_it(ports: list[int]) -> None:
+    """Resume again and again from the beginning, while the other side goes on trading."""
+    maker, taker = Account("maker"), Account("taker")
+    with Client(maker, ports[0]) as client:
+        assert client.log_in()
+        client.converse([create(1, "BUY", 70, 10**6)], step_by_step=True)
+    began, told = maker.began, maker.reports
+    with Client(taker, ports[-1]) as other:
+        assert other.log_in()
+        for turn in range(20):
+            other.say(*[create(100 * turn + n, "SELL", 70, 1) for n in range(100)])
+            maker = Account("maker", session=maker.session, epoch=maker.epoch, seq=began)
+            maker.orders[1] = Order("BUY", 10**6)
+            with resume(maker, ports[turn % len(ports)]) as client:
+                assert other.hear_all()
+                while maker.seq < taker.seq:
+                    client.converse([{"message": "heartbeat"}], step_by_step=True)
+            assert maker.reports[: len(told)] == told
+            told = maker.reports
+            assert len(told) == 1 + 100 * (turn + 1)
 
 
 def test_two_fight_for_a_session(ports: list[int]) -> None:

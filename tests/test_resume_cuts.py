@@ -54,7 +54,7 @@ def lengths(cutter: Cutter, *, packed: bool) -> dict[str, int]:
     account = Account("measure")
     asked = len(Wire(packed).encode(account.login(), *DIALOGUE))
     dialogue(cutter, account, packed=packed, step_by_step=True)
-    assert len(account.reports) == 8
+    assert len(account.reports) == 10
     eventually(lambda: cutter.answered > 0, "the length of the answers")
     return {"requests": asked, "answers": cutter.answered + 40}
 
