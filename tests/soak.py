@@ -1,7 +1,7 @@
 """A soak: many who reconnect trade over nodes that break, and in the end all accounts agree."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -13,7 +13,7 @@ from tests.redis_server import RedisServer
 from tests.robots import Fleet
 from tests.support import eventually
 from tests.traders import check_history
-from wood.model.events import Batch, LevelChanged, Trade
+from wood.model.events import Batch, Event, LevelChanged, Trade
 from wood.model.orders import BUY
 
 ENOUGH = 0.7
@@ -89,13 +89,37 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
         _settle(cluster, fleet)
         result.seconds = time.monotonic() - begin
         log(f"{result.seconds:7.2f} s  settled")
-        batches = cluster.journal()
-        result.differences = list(_compare(cluster, fleet.accounts, batches, plan.forks))
+        book = _book(cluster)
     finally:
         fleet.stop()
-    result.differences += _leftovers(cluster, fleet.accounts)
+    leftovers = list(_leftovers(cluster, fleet.accounts))
+    batches = cluster.journal()
+    if check_history(_events(batches)) != cluster.orders():
+        leftovers.append("when all have left: the journal leaves other orders open than the book")
+    # Who left had its orders cancelled, which its account was not told any more.
+    batches = [batch for batch in batches if batch.last <= book.seq]
+    result.differences = [*_compare(book, fleet.accounts, batches, plan.forks), *leftovers]
     _count(result.counts, fleet.accounts, batches)
     return result
+
+
+@dataclass(frozen=True)
+class _Book:
+    """What Redis has, when nobody asks for anything."""
+
+    seq: int
+    orders: dict[tuple[str, int], int]
+    levels: dict[int, int]
+
+
+def _book(cluster: Cluster) -> _Book:
+    orders, levels = cluster.orders(), cluster.levels()
+    with cluster.redis() as client:
+        return _Book(int(client.hget(cluster.keys.meta, "seq")), orders, levels)
+
+
+def _events(batches: list[Batch]) -> Iterator[Event]:
+    return (event for batch in batches for event in batch.events)
 
 
 def _moments(plan: Plan, fleet: Fleet) -> Iterator[Callable[[], bool]]:
@@ -138,11 +162,13 @@ def _undone(fleet: Fleet) -> str:
 
 
 def _compare(
-    cluster: Cluster, accounts: list[Account], batches: list[Batch], forks: bool
+    book: _Book, accounts: list[Account], batches: list[Batch], forks: bool
 ) -> Iterator[str]:
     """Everything that does not agree."""
     by_journal, traded = ledger(batches), positions(batches)
-    book = cluster.orders()
+    in_book: dict[str, dict[int, int]] = defaultdict(dict)
+    for (who, order_id), left in book.orders.items():
+        in_book[who][order_id] = left
     for account in accounts:
         yield from differences(account, by_journal[account.name])
         if account.losses and not forks:
@@ -150,20 +176,20 @@ def _compare(
         if not account.losses and cash_and_position(account) != traded[account.name]:
             ours, is_so = cash_and_position(account), traded[account.name]
             yield f"{account.name}: cash and position {ours}, by the journal {is_so}"
-        in_book = {order_id: left for (who, order_id), left in book.items() if who == account.name}
         listed = {o["orderId"]: o["quantity"] for o in account.said_last.get("orders", [])}
-        if not account.open == in_book == listed:
-            yield f"{account.name}: open {account.open}, in the book {in_book}, listed {listed}"
-    left = check_history(event for batch in batches for event in batch.events)
-    if left != book:
-        yield f"the journal leaves {len(left)} orders open, the book has {len(book)}"
-    if _levels(batches) != cluster.levels():
+        if not account.open == in_book[account.name] == listed:
+            places = f"in the book {in_book[account.name]}, listed {listed}"
+            yield f"{account.name}: open {account.open}, {places}"
+    left_open = check_history(_events(batches))
+    if left_open != book.orders:
+        yield f"the journal leaves {len(left_open)} orders open, the book has {len(book.orders)}"
+    if _levels(batches) != book.levels:
         yield "the levels in the book are not those of the journal"
 
 
 def _levels(batches: list[Batch]) -> dict[int, int]:
     totals: dict[int, int] = {}
-    for event in (event for batch in batches for event in batch.events):
+    for event in _events(batches):
         if isinstance(event, LevelChanged):
             totals[-event.price if event.side is BUY else event.price] = event.quantity
     return {key: total for key, total in totals.items() if total}
@@ -195,8 +221,7 @@ def _count(counts: Counter[str], accounts: list[Account], batches: list[Batch]) 
     if fates[Fate.UNKNOWN]:
         counts["unknown after a fork"] = fates[Fate.UNKNOWN]
     counts["open at the end"] = sum(len(account.open) for account in accounts)
-    events = [event for batch in batches for event in batch.events]
-    counts["trades"] = sum(isinstance(event, Trade) for event in events)
+    counts["trades"] = sum(isinstance(event, Trade) for event in _events(batches))
     counts["reports, each told once"] = sum(len(account.reports) for account in accounts)
     counts["events in the journal"] = batches[-1].last
     counts["sessions resumed"] = sum(account.resumed for account in accounts)

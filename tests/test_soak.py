@@ -21,7 +21,7 @@ def test_soak(
         clients=10,
         nodes=3,
         seed=SEED,
-        faults=60 if full else 10,
+        faults=60 if full else 12,
         lease=1.0,
         grace=0.5,
         heartbeat=0.1,
@@ -30,4 +30,4 @@ def test_soak(
     print(result.summary())
     assert not result.differences
     assert result.faults.keys() >= {"node killed", "node frozen", "node goes on", "Redis killed"}
-    assert result.counts["sessions resumed"] > 5
+    assert result.counts["sessions resumed"] > 0
