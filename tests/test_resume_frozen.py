@@ -155,3 +155,29 @@ def test_a_node_is_killed(scene: Scene) -> None:
         eventually(lambda: len(scene.cluster.journal()) > before, "the batch")
     old.close()
     finish(scene, account, taken={1})
+
+
+@pytest.mark.parametrize("scene", [60], indirect=True, scope="module")
+def test_a_login_that_was_given_up_comes_late(scene: Scene) -> None:
+    """It takes the session from the connection that its own client has by then.
+
+    To be told `superseded` after a login without an answer need not mean that there is somebody
+    else: who resumes once more for each such login has the session in the end, and all accounts.
+    """
+    account = Account("carol")
+    node = scene.node()
+    with resume(account, scene.other.private) as client:
+        client.converse([create(1, "BUY", 50, 7)], step_by_step=True)
+    node.process.send_signal(signal.SIGSTOP)
+    given_up = Client(account, node.private)
+    given_up.send(account.login())
+    given_up.close()
+    with resume(account, scene.other.private) as client:
+        client.converse([create(2, "BUY", 50, 1)], step_by_step=True)
+        node.process.send_signal(signal.SIGCONT)
+        assert client.rest()[-1]["code"] == "superseded"
+    with resume(account, scene.other.private) as client:
+        assert account.open == {1: 7, 2: 1}
+        tidy_up(client)
+    until_all_have_left(scene.cluster)
+    check_against_journal([account], scene.cluster)
