@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import redis
 
-from tests.support import Server, eventually
+from tests.support import Peer, Server, eventually
 from wood.exchange.cluster.admin import Partition
 from wood.exchange.cluster.keys import Keys
 from wood.model.events import Batch
@@ -81,3 +82,17 @@ class Cluster:
         """Wait until each node has said so in its log."""
         for node in self.nodes if nodes is None else nodes:
             eventually(lambda node=node: text in node.text(), f"{text!r} in a log")  # type: ignore[misc]
+
+
+def until_read(node: Server, client: Peer) -> None:
+    """Wait until a node has read what a client sent: nothing of it is in the kernel any more."""
+    port = client.socket.getsockname()[1]
+
+    def read() -> bool:
+        for line in Path("/proc/net/tcp").read_text().splitlines():
+            fields = line.split()
+            if fields[2].endswith(f":{port:04X}") and fields[1].endswith(f":{node.private:04X}"):
+                return fields[4].endswith(":00000000")
+        return False
+
+    eventually(read, "the node has read all")

@@ -2,9 +2,8 @@
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, until_read
 from tests.redis_server import RedisServer
 from tests.support import Peer, Server, create, eventually
 from tests.traders import Traders, bought_and_sold, check_accounts
@@ -229,7 +228,7 @@ def test_a_node_that_was_declared_dead_does_nothing_more(
         with frozen.trader() as second:
             second.send(b'{"message":"nothing"}\n')
             client.send(create(3, "BUY", 1, 1))
-            _until_read(frozen, client)
+            until_read(frozen, client)
         frozen.process.send_signal(signal.SIGSTOP)
         client.send(create(4, "BUY", 1, 1))
         server.thaw()
@@ -247,17 +246,3 @@ def test_a_node_that_was_declared_dead_does_nothing_more(
         assert {1, 5} <= ids
     with frozen.trader() as again:
         assert again.ask(create(6, "BUY", 1, 1))["report"] == "NEW"
-
-
-def _until_read(node: Server, client: Peer) -> None:
-    """Wait until a node has read what a client sent: nothing of it is in the kernel any more."""
-    port = client.socket.getsockname()[1]
-
-    def read() -> bool:
-        for line in Path("/proc/net/tcp").read_text().splitlines():
-            fields = line.split()
-            if fields[2].endswith(f":{port:04X}") and fields[1].endswith(f":{node.private:04X}"):
-                return fields[4].endswith(":00000000")
-        return False
-
-    eventually(read, "the node has read all")

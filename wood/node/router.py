@@ -1,5 +1,6 @@
 """The way of private events to the connections of the participants they concern."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from wood.model.errors import ErrorCode
@@ -65,6 +66,8 @@ class Router:
         self._by_session: dict[str, Recipient] = {}
         self._named: dict[Recipient, None] = {}  # those that have logged in
         self._touched: list[Recipient] = []
+        self._unseen: Iterator[Event] = iter(())  # what `_seq_before` has not looked at
+        self._seen = 0
 
     def add(self, participant: str, session: str, connection: Recipient) -> None:
         """Begin to route to `connection`."""
@@ -102,6 +105,7 @@ class Router:
         closed: list[Recipient] = []
         answered: list[Recipient] = []
         time = batch.time
+        self._unseen, self._seen = iter(batch.events), batch.first - 1
         for event in batch.events:
             if type(event) is OrderAccepted:
                 for connection in self._by_participant.get(event.participant, ()):
@@ -165,7 +169,7 @@ class Router:
             case AllCanceled():
                 self._put(asker, asker.reports.all_canceled(event))
             case HeartbeatAnswered():
-                self._put(asker, asker.reports.heartbeat(self.epoch, batch.first - 1))
+                self._put(asker, asker.reports.heartbeat(self.epoch, self._seq_before(event)))
             case OrdersListed():
                 self._put(asker, asker.reports.orders(event))
                 answered.append(asker)
@@ -176,6 +180,17 @@ class Router:
                 asker.login_refused(event)
             case SessionClosed():
                 closed.append(asker)
+
+    def _seq_before(self, event: Event) -> int:
+        """The last number before an event of the batch that is being told. Asked for in order."""
+        for each in self._unseen:
+            if each is event:
+                break
+            if isinstance(each, Trade):
+                self._seen = each.seq + 1
+            else:
+                self._seen = getattr(each, "seq", self._seen)
+        return self._seen
 
     def _session_opened(self, event: SessionOpened, answered: list[Recipient]) -> None:
         if event.session == event.asker:
