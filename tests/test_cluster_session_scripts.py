@@ -239,12 +239,15 @@ def test_what_was_seen_of_a_history_that_was_lost(
         assert [event.recovered for event in found] == [False, True, False, True, True, False]
         present = int(raw.sync.hget(raw.keys.meta, "epoch"))
         assert present > epoch
-        assert [event.session for event in found] == [f"{present}-{seq}" for seq in range(4, 10)]
-        assert session not in sessions(raw), "it has ended all the same"
-        again = log_in("alice", "~2", resumes=found[0].session, last_seq=9, epoch=present)
-        [back] = await raw.say(again)
-        assert isinstance(back, SessionOpened)
-        assert (back.session, back.recovered) == (found[0].session, True)
+        assert {event.session for event in found} == {session}, "it was connected all the time"
+        assert sessions(raw)[session] == ("alice", found[-1].generation, False)
+        # Who was not connected gets a name of the present epoch, and keeps that.
+        await raw.say(CloseSession("alice", session, found[-1].generation))
+        for resumes, last_seq in ((session, 9), (f"{present}-10", 10)):
+            again = log_in("alice", "~2", resumes=resumes, last_seq=last_seq, epoch=present)
+            [back] = await raw.say(again)
+            assert isinstance(back, SessionOpened)
+            assert (back.session, back.recovered) == (f"{present}-10", True)
 
     raw_test(redis_url, prefix, test)
 
@@ -440,8 +443,7 @@ def test_very_many_who_leave_at_once(redis_url: str, prefix: str) -> None:
         raw.silent_for(10, raw.writer)
         assert not await raw.is_due(), "it was an outage"
         assert max(raw.leaving().values()) < 60
-        for name in names:
-            raw.sync.zadd(raw.keys.leaving, {name: 1})
+        raw.sync.zadd(raw.keys.leaving, dict.fromkeys(names, 1))
         rounds: list[list[str]] = []
         while await raw.is_due():
             rounds.append(canceled(await raw.say(SWEEP)))
@@ -450,3 +452,27 @@ def test_very_many_who_leave_at_once(redis_url: str, prefix: str) -> None:
         assert raw.leaving() == {}
 
     raw_test(redis_url, prefix, test, limits=MANY, grace=LONG)
+
+
+@pytest.mark.parametrize("way", ["leaves", "dies"])
+def test_those_of_a_writer_that_is_gone_have_their_grace_since_it_was_heard_of(
+    redis_url: str, prefix: str, way: str
+) -> None:
+    """A node that leaves without closing its sessions, after a fork say, was there until then."""
+
+    async def test(victim: Raw) -> None:
+        await opened(victim, "alice")
+        async with victim.another() as heir:
+            if way == "leaves":
+                await victim.membership.leave()
+            else:
+                await dies(victim, heir)
+            assert await heir.is_due()
+            await heir.say(SWEEP)
+            if way == "leaves":
+                assert heir.leaving()["alice"] < 5
+            else:
+                assert heir.leaving()["alice"] > LEASE
+            assert not any(b"gone:" in field for field in heir.sync.hkeys(heir.keys.meta))
+
+    raw_test(redis_url, prefix, test, limits=MANY, grace=600)

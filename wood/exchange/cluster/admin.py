@@ -40,7 +40,7 @@ class Partition:
             everything = [keys.epochs, *keys.cleared, *keys.of(symbols_in(stored))]
             answer = await RESET.run(
                 self._client,
-                [*keys.fixed[:2], keys.beats, keys.leaving, *everything],
+                [*keys.fixed[:2], keys.beats, keys.placed, keys.leaving, *everything],
                 *(stored, who, since, keys.channels()),
             )
             match [part.decode() for part in answer]:

@@ -110,9 +110,10 @@ class Membership:
     async def _ask(self, starting: bool, stored: str, since: str) -> list[str]:
         keys = self._keys
         symbols = dict.fromkeys([*symbols_in(stored), *symbols_in(self._rules)])
+        where = (keys.beats, keys.placed, keys.leaving)
         answer = await JOIN.run(
             self._client,
-            [*keys.fixed[:3], keys.beats, keys.leaving, *keys.cleared, *keys.of(symbols)],
+            [*keys.fixed[:3], *where, *keys.cleared, *keys.of(symbols)],
             self._candidate,
             self._rules,
             stored,
@@ -145,7 +146,8 @@ class Membership:
         """Be a writer no more, on purpose: nobody has to wait for the end of the lease."""
         keys = self._keys
         for name in filter(None, {self.writer, self._candidate}):
-            await LEAVE.run(self._client, [keys.writers, keys.beats], name)
+            where = [keys.meta, keys.writers, keys.beats, keys.placed]
+            await LEAVE.run(self._client, where, name)
         self.writer = self._candidate = ""
 
     async def come_back(self) -> None:

@@ -35,6 +35,6 @@ DECIDE = Script(
 )
 JOIN = Script("epoch", "members", "join")
 BEAT = Script("epoch", "members", "beat")
-LEAVE = Script("epoch", "leave")
+LEAVE = Script("epoch", "members", "leave")
 RESET = Script("epoch", "members", "reset")
 PARTICIPANT = Script("epoch", "participant")

@@ -11,7 +11,7 @@ local meta = call('HMGET', KEYS[1],
 if not meta[1] then return {} end
 local now = microseconds()
 local epoch, server, begins = present_epoch(tonumber(meta[2]), meta[3], now)
-local dead, _, time = reap(KEYS[2], KEYS[4], KEYS[6], now, tonumber(meta[7]), tonumber(meta[8]))
+local dead, _, time = reap(KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6], now, tonumber(meta[7]), tonumber(meta[8]))
 local alive = call('HEXISTS', KEYS[2], ARGV[1])
 if alive == 1 then beat(KEYS[4], time, ARGV[1]) end
 if begins then

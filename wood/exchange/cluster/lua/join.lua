@@ -1,7 +1,7 @@
 -- Become a writer; as the first node of a cluster, claim the partition and clear what it held.
 --
--- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset  [5] leaving zset
---       [6..] everything else that is cleared: the journal, the sessions, the books of the
+-- KEYS  [1] meta hash  [2] writers hash  [3] epochs list  [4] beats zset  [5] placed zset
+--       [6] leaving zset  [7..] everything else that is cleared: the journal, the sessions, the books of the
 --       instruments in the stored rules and in one's own
 -- ARGV  [1] writer  [2] the rules, JSON  [3] the stored rules for which KEYS were made, '' for none
 --       [4] what of one's rules a book depends on, JSON  [5] '1' to persist
@@ -49,7 +49,7 @@ if not stored then
     return {'joined', '1', '0', '0'}
 end
 
-local _, silence, time = reap(KEYS[2], KEYS[4], KEYS[5], now, tonumber(meta[6]), tonumber(meta[7]))
+local _, silence, time = reap(KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6], now, tonumber(meta[6]), tonumber(meta[7]))
 now = time
 if silence or since == 0 then since = now end
 local writers = call('HKEYS', KEYS[2])
@@ -63,7 +63,7 @@ if starting == '1' and #writers == 0 then
         return {'joined', '1', '0', '0'}
     end
     call('UNLINK', unpack(KEYS, 1, 3))
-    for i = 6, #KEYS do call('UNLINK', KEYS[i]) end
+    for i = 7, #KEYS do call('UNLINK', KEYS[i]) end
     create()
     return {'joined', '1', meta[4], meta[2]}
 end

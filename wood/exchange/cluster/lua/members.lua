@@ -8,6 +8,13 @@ local function beat(beats, now, name)
     redis.pcall('ZADD', beats, text(now), name)
 end
 
+-- Note since when a writer is gone, if it had sessions: until a sweep has ended them.
+local function bury(meta, placed, name, since)
+    if call('ZRANGEBYLEX', placed, '[' .. name .. ' ', '(' .. name .. '!', 'LIMIT', 0, 1)[1] then
+        redis.pcall('HSET', meta, 'gone:' .. name, text(since))
+    end
+end
+
 -- Who left while nobody could come back may still do so; 0 is the score of the disabled.
 local function wait_again(leaving, now)
     local names = call('ZRANGEBYSCORE', leaving, '(0', '+inf')
@@ -16,7 +23,7 @@ end
 
 -- Returns the dead, whether everybody's lease began again, and the time, which for leases never runs
 -- backwards, whatever the clock of the server does.
-local function reap(writers, beats, leaving, now, lease, outage)
+local function reap(meta, writers, beats, placed, leaving, now, lease, outage)
     local found = call('ZRANGE', beats, 0, -1, 'WITHSCORES')
     local newest = 0
     for i = 2, #found, 2 do
@@ -30,7 +37,10 @@ local function reap(writers, beats, leaving, now, lease, outage)
             beat(beats, now, found[i])
         elseif newest - tonumber(found[i + 1]) > lease then
             call('ZREM', beats, found[i])
-            if call('HDEL', writers, found[i]) == 1 then dead[#dead + 1] = found[i] end
+            if call('HDEL', writers, found[i]) == 1 then
+                dead[#dead + 1] = found[i]
+                bury(meta, placed, found[i], tonumber(found[i + 1]))
+            end
         end
     end
     return dead, silence, now

@@ -1,7 +1,7 @@
 -- Clear a partition on purpose, unless nodes are alive.
 --
--- KEYS  [1] meta hash  [2] writers hash  [3] beats zset  [4] leaving zset  [5..] everything else of the
---       partition but its participants
+-- KEYS  [1] meta hash  [2] writers hash  [3] beats zset  [4] placed zset  [5] leaving zset
+--       [6..] everything else of the partition but its participants
 -- ARGV  [1] the stored rules for which KEYS were made, '' for none
 --       [2] an id under which to be heard of meanwhile, as a node that joins is
 --       [3] when this was first asked, in microseconds, '0' if now  [4] what the channel begins with
@@ -15,7 +15,7 @@ if (meta[1] or '') ~= ARGV[1] then return {'other', meta[1] or ''} end
 if meta[1] then
     local now, since = microseconds(), tonumber(ARGV[3])
     call('PUBLISH', ARGV[4] .. meta[3], '')
-    local _, silence, time = reap(KEYS[2], KEYS[3], KEYS[4], now, tonumber(meta[4]), tonumber(meta[5]))
+    local _, silence, time = reap(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], now, tonumber(meta[4]), tonumber(meta[5]))
     now = time
     if silence or since == 0 then since = now end
     if call('HLEN', KEYS[2]) > 0 then

@@ -4,7 +4,7 @@
 local tokens, logins = decode(ARGV[5]), 0
 local answers = {}
 local held, changed = {}, {}  -- session -> its record, false if there is none; those that changed
-local unplaced, unpresent = {}, {}
+local unplaced, unpresent, unburied = {}, {}, {}
 local left = {}               -- participant -> since when it is gone, false if it is back
 local someone_left = false
 local guards = {}             -- participant -> how many of its sessions asked for it, once known
@@ -186,6 +186,7 @@ local function close_session(session, cancels)
 end
 
 local function write_sessions()
+    each('HDEL', KEYS[1], unburied, #unburied)
     each('ZREM', KEYS[11], unplaced, #unplaced)
     each('ZREM', KEYS[10], unpresent, #unpresent)
     for id in pairs(changed) do

@@ -19,36 +19,46 @@ local function done(count)
     n = n + 2
 end
 
--- End the sessions of nodes that are dead; who asked for it is leaving, since the lease that it took to
--- find out began. Who has no name cannot come back.
-local function end_dead_sessions(grace, lease)
-    local dead, ended = dead_with_sessions(KEYS[2], KEYS[11]), 0
-    for i = 1, #dead do
-        local from, to = '[' .. dead[i] .. ' ', '(' .. dead[i] .. '!'
-        local found = call('ZRANGEBYLEX', KEYS[11], from, to, 'LIMIT', 0, MAX_DEAD - ended)
-        for j = 1, #found do found[j] = sub(found[j], #dead[i] + 2) end
-        fetch_sessions(found)
-        for j = 1, #found do
-            local id = found[j]
-            local record = session_of(id)
-            -- It may have been resumed elsewhere in this very batch.
-            if record and record[3] == dead[i] then
-                forget_session(id)
-                if record[4] and not is_guarded(record[1]) then
-                    begin_grace(record[1], id == record[1] and 0 or time - lease)
-                end
+-- End the sessions of a node that is gone, up to `most`; return how many. Who asked for it is leaving,
+-- since the node was heard of last. Who has no name cannot come back.
+local function end_sessions_of(node, most)
+    local since = tonumber(call('HGET', KEYS[1], 'gone:' .. node) or time)
+    local from, to = '[' .. node .. ' ', '(' .. node .. '!'
+    local found = call('ZRANGEBYLEX', KEYS[11], from, to, 'LIMIT', 0, most)
+    for i = 1, #found do found[i] = sub(found[i], #node + 2) end
+    fetch_sessions(found)
+    for i = 1, #found do
+        local id = found[i]
+        local record = session_of(id)
+        -- It may have been resumed elsewhere in this very batch.
+        if record and record[3] == node then
+            forget_session(id)
+            if record[4] and not is_guarded(record[1]) then
+                begin_grace(record[1], id == record[1] and 0 or since)
             end
         end
-        ended = ended + #found
-        if ended >= MAX_DEAD then break end
+    end
+    return #found
+end
+
+local function end_dead_sessions()
+    local dead, ended, pending = dead_with_sessions(KEYS[2], KEYS[11]), 0, {}
+    for i = 1, #dead do
+        if ended < MAX_DEAD then ended = ended + end_sessions_of(dead[i], MAX_DEAD - ended) end
+        pending['gone:' .. dead[i]] = ended >= MAX_DEAD
     end
     size = size + ended
+    local fields = call('HKEYS', KEYS[1])
+    for i = 1, #fields do
+        if match(fields[i], '^gone:') and not pending[fields[i]] then
+            unburied[#unburied + 1] = fields[i]
+        end
+    end
 end
 
 local function sweep()
-    local rules = call('HMGET', KEYS[1], 'grace', 'lease')
-    local grace, lease = tonumber(rules[1]), tonumber(rules[2])
-    end_dead_sessions(grace, lease)
+    local grace = tonumber(call('HGET', KEYS[1], 'grace'))
+    end_dead_sessions()
     local due = {}
     local stored = call('ZRANGEBYSCORE', KEYS[12], '-inf', text(time - grace), 'WITHSCORES', 'LIMIT', 0, MAX_DEAD)
     for i = 1, #stored, 2 do
