@@ -627,6 +627,25 @@ def test_some_errors_end_it_for_good(code: str, kind: type[ClientError]) -> None
     assert type(session.over) is kind
 
 
+def test_a_login_that_was_given_up_may_come_late_and_supersede_once() -> None:
+    """It was under way to a node that stood still, say; the next one goes to another node."""
+    session = logged_in()
+    for _ in range(2):
+        session.disconnected("cut")
+        session.connected()  # never answered
+        session.connected()
+        session.receive(_line(LOGIN | {"recovered": True}))
+        assert session.ready
+        session.receive(error("superseded"))
+        assert session.lost is not None
+        assert session.over is None
+    session.disconnected("superseded")
+    session.connected()
+    session.receive(_line(LOGIN | {"recovered": True}))
+    session.receive(error("superseded"))
+    assert type(session.over) is Superseded, "this was somebody else"
+
+
 @pytest.mark.parametrize("code", ["unavailable", "silent", "too_long", "limit"])
 def test_after_others_another_connection_is_looked_for(code: str) -> None:
     session = logged_in()

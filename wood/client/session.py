@@ -96,6 +96,10 @@ class Session:
         self._frames = codec.frames()
         self._login = login
         self._trace = trace or (lambda mark, message: None)
+        self._login_open = False
+        self._abandoned = 0
+        """Logins that were sent, and given up before they were answered: each may still arrive, and
+        supersede the connection that was made instead."""
         self._session: str | None = None
         self._seq = 0
         self._epoch = 0
@@ -107,6 +111,8 @@ class Session:
         self.ready = self.accepted = self._login is None
         if self._login is None:
             return b""
+        self._abandoned += self._login_open and self._session is not None
+        self._login_open = True
         if self._session is None:
             return self._say(self._login)
         seen = {"session": self._session, "last_seq": self._seq, "epoch": self._epoch}
@@ -224,7 +230,11 @@ class Session:
         """Whether `error` is about the connection, which ends with it, and not about a request."""
         code, text = error.code, error.error
         logging_in = self._login is not None and not self.ready
-        if code in ENDING:
+        self._login_open = False
+        if code == "superseded" and self._abandoned:
+            self._abandoned -= 1
+            self.lost = f"{text} (by a login of its own that came late)"
+        elif code in ENDING:
             self.over = ENDING[code](text, code)
         elif code in ("unavailable", "silent", "too_long") or (logging_in and code in PASSING):
             self.lost = f"{text} ({code})"
@@ -241,6 +251,7 @@ class Session:
             raise ProtocolError("the server confirms a login that was not asked for")
         resumed = self._session is not None
         self._session, self._epoch, self._seq = reply.session, reply.epoch, reply.seq
+        self._login_open = False
         self.ready = self.accepted = True
         if not resumed:
             return []
