@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -193,3 +194,19 @@ def test_the_generation_in_redis_is_that_of_the_last_login(
         old.close()
         old = new
     old.close()
+
+
+def test_what_is_read_behind_the_login_is_not_taken(server: Server) -> None:
+    """Both lines are full when the server gets to read them, the new one's first."""
+    account = Account("alice")
+    with Client(account, server.private) as old, server.trader() as new:
+        assert old.log_in()
+        assert new.ask({"message": "heartbeat"}) == {"message": "heartbeat"}
+        server.process.send_signal(signal.SIGSTOP)
+        new.send(account.login())
+        old.send(create(1, "BUY", 1, 1))
+        server.process.send_signal(signal.SIGCONT)
+        reply = new.message()
+        assert (reply["message"], reply["session"]) == ("login", account.session)
+        assert [message["code"] for message in old.rest()] == ["superseded"]
+        assert new.ask({"message": "orders"}) == {"message": "orders", "orders": []}
