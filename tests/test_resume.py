@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from tests.accounts import Account, Order
 from tests.cluster import Cluster
 from tests.redis_server import RedisServer
-from tests.resuming import Client, resume, told_anew
+from tests.resuming import Client, resume, told_anew, until_all_have_left
 from tests.support import Server, create
 from tests.wires import Wire
 
@@ -21,23 +22,29 @@ CROWD = 100
 Told = dict[int, tuple[list[dict[str, Any]], bool]]
 
 
-@pytest.fixture(scope="module", params=["server", "cluster"])
-def ports(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    redis_binary: str | None,
-) -> Iterator[list[int]]:
-    """The private ports of one server, or of two nodes."""
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, redis_binary: str | None) -> Iterator[Cluster]:
+    """Two nodes on a Redis of their own."""
     folder = tmp_path_factory.mktemp("nodes")
-    if request.param == "server":
-        redis, servers = None, [Server(folder)]
-    else:
-        redis = RedisServer(folder, binary=redis_binary)
-        servers = Cluster(partial(Server, folder), redis.url, "wood", nodes=2).nodes
-    yield [server.private for server in servers]
-    assert [server.stop() for server in servers] == [0] * len(servers)
-    if redis is not None:
-        redis.close()
+    redis = RedisServer(folder, binary=redis_binary)
+    cluster = Cluster(partial(Server, folder), redis.url, "wood", nodes=2)
+    yield cluster
+    assert [node.stop() for node in cluster.nodes] == [0, 0]
+    redis.close()
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(params=["single", "pair"])
+def ports(request: pytest.FixtureRequest) -> list[int]:
+    """The private ports of one server, or of two nodes."""
+    servers = request.getfixturevalue(request.param)
+    return [servers.private] if request.param == "single" else [p for _, p in servers.private]
 
 
 def test_a_heartbeat_tells_no_less_than_was_told(ports: list[int]) -> None:
@@ -172,24 +179,38 @@ async def heard_own_order(told: Told) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_the_generation_in_redis_is_that_of_the_last_login(
-    redis_url: str, prefix: str, start_server: Callable[..., Server]
-) -> None:
+def test_the_generation_in_redis_is_that_of_the_last_login(pair: Cluster) -> None:
     """And nothing is left of the older connections."""
-    cluster = Cluster(start_server, redis_url, prefix, nodes=2)
-    account = Account("alice")
-    old = Client(account, cluster.nodes[0].private)
+    until_all_have_left(pair)
+    account = Account("grace")
+    old = Client(account, pair.nodes[0].private)
     assert old.log_in()
     for turn in range(4):
-        new = resume(account, cluster.nodes[(turn + 1) % 2].private)
-        with cluster.redis() as client:
-            ((name, record),) = client.hgetall(cluster.keys.sessions).items()
-            (placed,) = client.zrange(cluster.keys.placed, 0, -1)
+        new = resume(account, pair.nodes[(turn + 1) % 2].private)
+        with pair.redis() as client:
+            ((name, record),) = client.hgetall(pair.keys.sessions).items()
+            (placed,) = client.zrange(pair.keys.placed, 0, -1)
         unpacker = msgpack.Unpacker()
         unpacker.feed(record)
         participant, generation, writer, _ = unpacker
-        assert (name.decode(), participant, generation) == (account.session, "alice", account.seq)
+        assert (name.decode(), participant, generation) == (account.session, "grace", account.seq)
         assert placed.decode() == f"{writer} {account.session}"
         old.close()
         old = new
     old.close()
+
+
+def test_what_is_read_behind_the_login_is_not_taken(server: Server) -> None:
+    """Both lines are full when the server gets to read them, the new one's first."""
+    account = Account("alice")
+    with Client(account, server.private) as old, server.trader() as new:
+        assert old.log_in()
+        assert new.ask({"message": "heartbeat"}) == {"message": "heartbeat"}
+        server.process.send_signal(signal.SIGSTOP)
+        new.send(account.login())
+        old.send(create(1, "BUY", 1, 1))
+        server.process.send_signal(signal.SIGCONT)
+        reply = new.message()
+        assert (reply["message"], reply["session"]) == ("login", account.session)
+        assert [message["code"] for message in old.rest()] == ["superseded"]
+        assert new.ask({"message": "orders"}) == {"message": "orders", "orders": []}

@@ -51,6 +51,7 @@ def dialogue(cutter: Cutter, account: Account, *, packed: bool, step_by_step: bo
 
 def lengths(cutter: Cutter, *, packed: bool) -> dict[str, int]:
     """How many bytes the whole dialogue has in both directions, and some more."""
+    cutter.cut = None
     account = Account("measure")
     asked = len(Wire(packed).encode(account.login(), *DIALOGUE))
     dialogue(cutter, account, packed=packed, step_by_step=True)
@@ -87,7 +88,9 @@ def run(
         with resume(account, ports[(number + 1) % len(ports)], packed=packed) as client:
             tidy_up(client)
     fates = {order.fate for account in accounts for order in account.orders.values()}
-    assert fates == {Fate.TAKEN, Fate.NEVER}
+    assert fates <= {Fate.TAKEN, Fate.NEVER}
+    assert Fate.TAKEN in fates
+    assert Fate.NEVER in fates or ("requests", "end") not in breaks
     return accounts
 
 
