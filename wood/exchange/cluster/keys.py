@@ -5,8 +5,8 @@ Redis Cluster. None has a time to live. Nothing else in the database is ever tou
 
     meta            hash    what nodes agree on: rules, market (JSON), persist, max_open_orders,
                             max_resting_orders, kept, lease, outage, auth, grace; and how far things
-                            are: id, seq, batch, time, epoch, server, rows, resting; and gone:<writer>, since
-                            when one is whose sessions are still to be ended
+                            are: id, seq, batch, time, epoch, server, rows, resting; and
+                            gone:<writer>, since when one is whose sessions are still to be ended
     writers         hash    writer -> [number, taken, entry id] of its last batch; who is not in
                             it is dead, and takes no part
     beats           zset    writer or candidate -> when it was last heard of, in microseconds
