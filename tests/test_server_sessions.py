@@ -434,3 +434,14 @@ def test_names(shared: Server) -> None:
     for name in ("x" * 32, "0", "a.b-c_D", "."):
         with shared.trader() as peer:
             assert log_in(peer, name)["participant"] == name
+
+
+def test_the_journal_of_a_single_server_is_as_long_as_asked_for(start_server: Start) -> None:
+    server = start_server("--journal", "10")
+    with server.trader() as alice, server.trader() as later, server.trader() as too_late:
+        login = log_in(alice)
+        open_orders(alice, 4)
+        assert resume(later, again(login))[1]["recovered"] is True
+        open_orders(later, 20)
+        reports, reply = resume(too_late, again(login))
+        assert (reports, reply["recovered"], len(reply["orders"])) == ([], False, 20)

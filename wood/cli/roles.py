@@ -17,6 +17,7 @@ from wood.cli.serve import serve
 from wood.exchange.cluster.exchange import KEPT, ClusterExchange
 from wood.exchange.cluster.membership import LEASE
 from wood.exchange.exchange import Exchange
+from wood.exchange.journal import KEPT as MEMORY_KEPT
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth
@@ -143,9 +144,9 @@ _OPTIONS = [
     ),
     _option(
         "--journal",
-        default=KEPT,
         type=click.IntRange(1, 1_000_000_000),
-        help="-m: events that are kept in Redis at least (some 60 bytes each).",
+        help="-s: events that are kept at least, for those who come back. "
+        f"[{MEMORY_KEPT:,}, of some 100 bytes; with -m {KEPT:,}, of some 60 in Redis]",
     ),
     _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),
     _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
@@ -211,7 +212,7 @@ def _for_members(context: click.Context) -> str | None:
     """An option that would do nothing without -m; `--persist` also if the environment says it."""
     if context.params["persist"]:
         return "persist"
-    for name in ("redis", "prefix", "lease", "journal"):
+    for name in ("redis", "prefix", "lease"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             return name
     return None
@@ -231,14 +232,15 @@ def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
     if not settings["member"]:
         path = settings["participants"]
         file = None if path is None else ParticipantFile(path)
-        return partial(MemoryExchange, instruments, participants=file, **rules)
+        kept = settings["journal"] or MEMORY_KEPT
+        return partial(MemoryExchange, instruments, kept=kept, participants=file, **rules)
     return partial(
         ClusterExchange,
         instruments,
         settings["redis"],
         settings["prefix"],
         persist=settings["persist"],
-        kept=settings["journal"],
+        kept=settings["journal"] or KEPT,
         lease=settings["lease"],
         **rules,
     )
