@@ -147,6 +147,12 @@ def test_a_real_server_with_a_subscriber(server: Server) -> None:
     assert report["target"]["public_lines_per_second"] > 0
 
 
+def test_connections_that_log_in(server: Server) -> None:
+    report = bench("-p", server.private, "--login", "-n", 1000, "-c", 3)
+    assert set(report["target"]["errors"]) <= {"not_found"}, "no login is refused"
+    assert server.text().count(" is bench-") == 3
+
+
 def test_a_second_run_is_not_refused_for_what_the_first_left(server: Server) -> None:
     for _ in range(2):
         report = bench("-p", server.private, "-n", 2000, "-c", 2, "--cancel-share", 0)

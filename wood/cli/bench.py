@@ -84,6 +84,11 @@ _option = partial(click.option, show_envvar=True)
     help="Orders that wait for an answer on each connection.",
 )
 @_option(
+    "--login",
+    is_flag=True,
+    help="Let each connection log in, so that its reports carry what it takes to resume.",
+)
+@_option(
     "--orders",
     "-n",
     type=click.IntRange(min=1),
@@ -174,6 +179,8 @@ def _check(book: bool, script: bool, resting: tuple[int, ...], **options: Any) -
         raise click.UsageError("--resting needs --book or --script")
     if len(resting) > 1 and not script:
         raise click.UsageError("--book takes one --resting")
+    if options["login"] and (book or script):
+        raise click.UsageError("--login is for a server: --book and --script have no connections")
     member, redis = options["member"], options["redis"]
     if member and not options["serve"]:
         raise click.UsageError("-m goes with --serve: wood bench --serve -m")

@@ -40,11 +40,13 @@ class Round:
 class Connection(asyncio.Protocol):
     """A closed loop: at most `in_flight` requests wait for an answer, and each answer frees one.
 
-    `lost` is the error for a connection that the server closes.
+    `lost` is the error for a connection that the server closes; `hello` is said first, and what
+    answers it is not counted.
     """
 
-    def __init__(self, in_flight: int, lost: WoodError) -> None:
+    def __init__(self, in_flight: int, lost: WoodError, hello: bytes = b"") -> None:
         self.answers = Answers()
+        self._hello = hello
         self._in_flight = in_flight
         self._lost = lost
         self._is_lost = False
@@ -57,6 +59,7 @@ class Connection(asyncio.Protocol):
         """Remember where requests go."""
         # uvloop's transports are none by inheritance, only by their methods.
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._hello)
 
     def begin(self, load: Load, round_: Round) -> None:
         """Fill the window with the first requests of `load`; the answers draw the rest after."""

@@ -1,6 +1,7 @@
 """All connections to one server, and the rounds that are played over them."""
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from msgspec import Struct
 from wood.tools.bench.client import Connection, Round, Subscriber
 from wood.tools.bench.encode import Load
 from wood.tools.connection import ConnectionFailed, lost, unreachable
+
+_LOGIN = b'{"message":"login","participant":"bench-%b-%d"}\n'
 
 QUANTILES = (0.5, 0.99, 0.999)
 
@@ -50,10 +53,12 @@ class Server:
         self._connections: list[Connection] = []
         self._subscribers: list[Subscriber] = []
 
-    async def connect(self, connections: int, in_flight: int) -> None:
-        """Open the connections that ask. Raises `ConnectionFailed`."""
-        for port in islice(cycle(self.ports), connections):
-            connection = Connection(in_flight, lost(self.host, port))
+    async def connect(self, connections: int, in_flight: int, *, login: bool = False) -> None:
+        """Open the connections that ask, under a name each if asked. Raises `ConnectionFailed`."""
+        run = secrets.token_hex(4)
+        for number, port in enumerate(islice(cycle(self.ports), connections)):
+            hello = _LOGIN % (run.encode(), number) if login else b""
+            connection = Connection(in_flight, lost(self.host, port), hello)
             await self._open(connection, port)
             self._connections.append(connection)
 

@@ -21,6 +21,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     append: str | None = None
     connections: int = 8
     in_flight: int = 64
+    login: bool = False
     orders: int = 200_000
     cancel_share: float = 0.15
     spread: float = 10.0

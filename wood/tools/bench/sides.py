@@ -45,7 +45,7 @@ async def connected(settings: Settings) -> AsyncIterator[Sides]:
             redis = await stack.enter_async_context(_serving(settings, ports, public))
         target = Server(host, ports, settings.timeout)
         stack.callback(target.close)
-        await target.connect(settings.connections, settings.in_flight)
+        await target.connect(settings.connections, settings.in_flight, login=settings.login)
         if public:
             await target.subscribe(public, settings.subscribers)
         ceiling = await stack.enter_async_context(_ceiling(settings)) if settings.ceiling else None
