@@ -188,6 +188,7 @@ class Node:
             ),
             Failures(asyncio.get_running_loop().time),
             self._submit,
+            self._recovery.start,
         )
 
     def _private_connection(self) -> PrivateConnection:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -50,6 +50,8 @@ class Surroundings:
     encodings: Encodings
     failures: Failures
     submit: Callable[["PrivateConnection", Sequence[Command]], None]
+    start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"] = asyncio.create_task
+    """Runs a task, and ends it when the node ends."""
 
 
 class PrivateConnection(Connection):
@@ -145,7 +147,7 @@ class PrivateConnection(Connection):
         if session.epoch != epoch:
             # If the replay breaks off, its numbers are of this epoch.
             self.write(reports.heartbeat(epoch, event.last_seq or 0))
-        self._replay = asyncio.create_task(self._catch_up(event, answer))
+        self._replay = self._node.start(self._catch_up(event, answer))
         return None
 
     def login_refused(self, event: LoginRefused) -> None:
