@@ -112,6 +112,9 @@ class Participants:
         self._is_new = False
         return self.content
 
+    def missing(self) -> bool:
+        return False
+
     def changed(self) -> bool:
         return self._is_new
 

@@ -1,6 +1,7 @@
 """The client on real sockets, against an exchange that breaks as it is told."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Coroutine
 from decimal import Decimal
@@ -572,6 +573,33 @@ def test_leaving_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) 
                 await client.create("BUY", 1, 1)
             assert [type(each) for each in [each async for each in client]] == [Unknown]
 
+    run(play())
+
+
+def test_a_heartbeat_that_falls_due_while_it_leaves_is_not_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "CLOSE_SECONDS", 0.2)
+
+    async def answer_the_login(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        login = {"message": "login", "participant": "alice", "session": "5-1", "epoch": 5, "seq": 1}
+        writer.write(json.dumps(login).encode() + b"\n")
+        while await reader.readline():
+            pass
+        await go.wait()
+        writer.close()
+
+    async def play() -> None:
+        server = await asyncio.start_server(answer_the_login, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with Client([f"127.0.0.1:{port}"], "alice", heartbeat=0.05) as client:
+            await client.create("BUY", 1, 1)
+        assert [type(each) for each in [each async for each in client]] == [Unknown]
+        go.set()
+        server.close()
+
+    go = asyncio.Event()
     run(play())
 
 

@@ -646,6 +646,24 @@ def test_a_login_that_was_given_up_may_come_late_and_supersede_once() -> None:
     assert type(session.over) is Superseded, "this was somebody else"
 
 
+def test_a_refusal_without_an_order_is_not_taken_for_the_end() -> None:
+    """Redis takes nothing now, a `cancelAll` neither: what is heard next shows that it goes on."""
+    session = logged_in()
+    session.send(CancelAll())
+    assert session.receive(error("unavailable")) == []
+    assert (session.lost, session.over) == (None, None)
+    heartbeat = _line({"message": "heartbeat", "epoch": 1, "seq": 9})
+    (heard,) = session.receive(heartbeat)
+    assert isinstance(heard, Refused)
+    assert (heard.request, heard.code) == (CancelAll(), "unavailable")
+    # But if nothing comes after it, it was the end, and says nothing of the command.
+    session.send(CancelAll())
+    session.receive(error("unavailable"))
+    session.disconnected("closed")
+    session.connected()
+    assert session.receive(_line(LOGIN | {"recovered": True})) == [Resumed(), Unknown(CancelAll())]
+
+
 @pytest.mark.parametrize("code", ["unavailable", "silent", "too_long", "limit"])
 def test_after_others_another_connection_is_looked_for(code: str) -> None:
     session = logged_in()

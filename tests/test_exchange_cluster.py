@@ -1,10 +1,14 @@
 """The engine on Redis: it passes the tests of every engine, on a real server."""
 
+import asyncio
+
 import pytest
 
-from tests.engines import INSTRUMENTS
-from tests.test_exchange import ExchangeTests
+from tests.engines import INSTRUMENTS, with_loop
+from tests.test_exchange import ExchangeTests, asking, new
 from wood.exchange.cluster.exchange import ClusterExchange
+from wood.model.commands import Heartbeat
+from wood.model.orders import BUY
 
 
 class TestClusterExchange(ExchangeTests):
@@ -21,3 +25,24 @@ class TestClusterExchange(ExchangeTests):
             max_open_orders=max_open_orders,
             kept=kept,
         )
+
+
+def test_a_queue_full_of_heartbeats_has_room_again(redis_url: str, prefix: str) -> None:
+    """They need no batch, so that nothing is left whose end would tell."""
+
+    async def test() -> None:
+        exchange, room = (
+            ClusterExchange(INSTRUMENTS, redis_url, prefix, max_queue=8),
+            asyncio.Event(),
+        )
+        exchange.when_room(room.set)
+        await exchange.start()
+        exchange.submit([new("A", 1, BUY, 1, 1)])
+        await asyncio.sleep(0)  # it is on its way
+        exchange.submit([asking(Heartbeat, "A")] * 10)
+        assert exchange.full
+        await room.wait()
+        await exchange.drain()
+        await exchange.close()
+
+    with_loop(test)

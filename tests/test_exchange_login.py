@@ -334,7 +334,7 @@ class LoginTests(EngineTests):
                     assert await recovered(resumes=name, last_seq=last) is True
                     assert await recovered(last_seq=last, epoch=epoch) is True
                     assert await recovered(resumes=name, last_seq=last, epoch=epoch) is True
-                    assert await recovered(resumes="odd", last_seq=last, epoch=epoch) is True
+                    assert await recovered(resumes="odd", last_seq=last, epoch=epoch) is False
                     # What the client says of the epoch counts, not what the name says.
                     assert await recovered(resumes=name, last_seq=last, epoch=epoch - 1) is False
                     assert await recovered(resumes=name, last_seq=last, epoch=0) is False

@@ -506,7 +506,7 @@ class TestCluster(ParticipantStoreTests):
         self.run(lambda s: s.disable("bob"))
         assert self.leaving() == [(b"alice", 0), (b"bob", 0)], "now, not when it would have been"
         self.run(lambda s: s.enable("alice"))
-        assert self.leaving() == [(b"bob", 0)]
+        assert self.leaving() == [(b"alice", 0), (b"bob", 0)], "its orders are cancelled first"
 
     def test_who_was_not_disabled_leaves_as_it_would_have(self) -> None:
         self.run(lambda s: s.add("alice"))

@@ -208,5 +208,15 @@ def test_a_disabled_participant_is_due_at_once(sessions: Sessions) -> None:
 
 def test_one_who_is_new_and_disabled_is_due_too(sessions: Sessions) -> None:
     sessions.open(opening("carol"), EPOCH, 1)
-    sessions.take({"carol": Participant(A, 1, disabled=True)})
+    sessions.take({**sessions.participants, "carol": Participant(A, 1, disabled=True)})
     assert sessions.due(GRACE) == ["carol"]
+    assert sessions.sweep("carol") is True
+
+
+def test_one_who_was_removed_is_cut_off(sessions: Sessions) -> None:
+    sessions.open(opening("alice"), EPOCH, 1)
+    kept = {name: known for name, known in sessions.participants.items() if name != "alice"}
+    sessions.take(kept)
+    assert sessions.due(GRACE) == ["alice"]
+    assert sessions.sweep("alice") is True
+    assert not sessions.owns("alice", f"{EPOCH}-1")

@@ -107,9 +107,9 @@ def test_who_left_gets_nothing() -> None:
     first, second = Client(), Client()
     router.add("A", "a1", first)
     router.add("A", "a2", second)
-    router.remove("A", "a1", first)
+    router.remove(first)
     tell(router, accepted("A", "a1"), OrdersListed("A", "a1", None, []))
-    router.remove("A", "a2", second)
+    router.remove(second)
     tell(router, accepted("A", "a2"))
     assert first.happened == []
     assert second.happened == ["NEW", "flush"]
@@ -158,7 +158,7 @@ class TestLogins:
         assert before.happened == ["NEW", "invalid", "superseded", "flush"]
         assert after.happened == ["login", "NEW", "flush", "answered"]
         # What is left of the older one does the newer one no harm.
-        router.remove("A", "s", before)
+        router.remove(before)
         tell(router, accepted("A", "s", 5))
         assert after.happened[4:] == ["NEW", "flush"]
 
@@ -218,7 +218,7 @@ class TestHeartbeats:
         client = Client()
         router = started(x=client)
         tell(router, opened("A", "s", "x"), last=1)
-        router.remove("A", "s", client)
+        router.remove(client)
         tell(router, epoch=7, first=2, last=1)
         assert client.happened[3:] == []
 

@@ -1,5 +1,6 @@
 """Who may trade: tokens, delays, time limits, and an operator, at one server."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -10,7 +11,8 @@ import msgpack
 import pytest
 
 from tests.sessions import ALL, HEARTBEAT, LOGIN, again, bad_end, is_open, log_in, resume
-from tests.support import Peer, Server, create, eventually
+from tests.support import Peer, Server, create, eventually, run_wood
+from wood.exchange.participants import ParticipantFile
 from wood.model.participants import digest
 
 Start = Callable[..., Server]
@@ -299,3 +301,16 @@ def test_a_token_is_in_no_log(desk: Desk) -> None:
     eventually(lambda: " closed: " in desk.server.text())
     for text in (secret, digest(secret), TOKEN, digest(TOKEN)):
         assert text not in desk.server.text()
+
+
+def test_a_file_that_is_missing_opens_no_names(tmp_path: Path, start_server: Start) -> None:
+    file = tmp_path / "participants.json"
+    ended = run_wood("-s", "--private", "0", "--public", "0", "--participants", str(file))
+    assert ended.returncode == 1
+    assert f"there is no file {file}" in ended.stderr
+    asyncio.run(ParticipantFile(file).add("alice"))
+    server = start_server("--participants", str(file))
+    file.unlink()
+    eventually(lambda: "is gone" in server.text(), "a word about it")
+    with server.trader() as alice:
+        assert alice.ask(LOGIN)["code"] == "unauthorized"

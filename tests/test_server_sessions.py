@@ -445,3 +445,18 @@ def test_the_journal_of_a_single_server_is_as_long_as_asked_for(start_server: St
         open_orders(later, 20)
         reports, reply = resume(too_late, again(login))
         assert (reports, reply["recovered"], len(reply["orders"])) == ([], False, 20)
+
+
+def test_a_session_that_ended_may_be_named_by_anybody(server: Server) -> None:
+    """Its socket is still there, since the client has not closed."""
+    with server.trader() as alice, server.trader() as bob, server.trader() as back:
+        login = log_in(alice)
+        alice.send(b"x" * 70_000)
+        assert alice.message()["code"] == "too_long"
+        bob.send(again(login) | {"participant": "bob"})
+        rest_of(bob)
+        assert bob.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
+        _, reply = resume(back, again(login))
+        assert reply["session"] != login["session"]
+        assert back.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
+        assert bob.ask({"message": "heartbeat"})["message"] == "heartbeat"

@@ -190,6 +190,8 @@ class Client(Shell[Report]):
             if line is None:
                 raise ClientClosed("the client is closed")
             has_room = await line.drained()
+            if self._closing:
+                raise ClientClosed("the client is closed")
             if line is not self._line or not self._session.ready:
                 continue
             if has_room:

@@ -33,6 +33,7 @@ class Line:
         self.name = text(address)
         self.pulse = Pulse(asyncio.get_running_loop().time(), None, None)
         self.served = False
+        self._ended = False
         self._reader, self._writer = reader, writer
 
     async def read(self) -> bytes:
@@ -51,8 +52,8 @@ class Line:
         return b""
 
     def write(self, data: bytes) -> None:
-        """Send, without waiting for room."""
-        if data:
+        """Send, without waiting for room; nothing after `end`."""
+        if data and not self._ended:
             self._writer.write(data)
             self.pulse.spoke(asyncio.get_running_loop().time())
 
@@ -66,6 +67,7 @@ class Line:
 
     def end(self) -> None:
         """Say that nothing more will be said."""
+        self._ended = True
         with suppress(OSError):
             self._writer.write_eof()
 

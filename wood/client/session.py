@@ -97,6 +97,8 @@ class Session:
         self._login = login
         self._trace = trace or (lambda mark, message: None)
         self._login_open = False
+        self._doubtful: ErrorReply | None = None
+        """What may be a refusal, or the last word on this connection."""
         self._abandoned = 0
         """Logins that were sent, and given up before they were answered: each may still arrive, and
         supersede the connection that was made instead."""
@@ -107,7 +109,7 @@ class Session:
     def connected(self) -> bytes:
         """A new connection is there. Returns what to say first."""
         self._frames = self._codec.frames()
-        self.lost = None
+        self.lost = self._doubtful = None
         self.ready = self.accepted = self._login is None
         if self._login is None:
             return b""
@@ -144,7 +146,11 @@ class Session:
                 if frame is None:
                     break
                 self._trace("<", frame)
-                heard += self._understand(self._codec.decode(frame))
+                reply = self._codec.decode(frame)
+                if self._doubtful is not None:
+                    doubtful, self._doubtful = self._doubtful, None
+                    heard += self._refused(doubtful)
+                heard += self._understand(reply)
         except ProtocolError as error:
             self.over = error
         return heard
@@ -214,6 +220,9 @@ class Session:
     def _error(self, error: ErrorReply) -> list[Heard]:
         if error.order_id is None and self._ends(error):
             return []
+        return self._refused(error)
+
+    def _refused(self, error: ErrorReply) -> list[Heard]:
         request = self.under_way.refused(error, blind=self._login is None)
         if isinstance(request, Query):
             return [Answer(request, QueryRefused(error.error, error.code))]
@@ -236,6 +245,9 @@ class Session:
             self.lost = f"{text} (by a login of its own that came late)"
         elif code in ENDING:
             self.over = ENDING[code](text, code)
+        elif code == "unavailable" and any(isinstance(e, CancelAll) for e in self.under_way):
+            # Perhaps its refusal: what is heard next shows that this was not the end.
+            self._doubtful = error
         elif code in ("unavailable", "silent", "too_long") or (logging_in and code in PASSING):
             self.lost = f"{text} ({code})"
         elif logging_in or (code == "unauthorized" and not self.under_way):

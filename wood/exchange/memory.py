@@ -93,6 +93,7 @@ class MemoryExchange(Exchange):
         self._sessions = Sessions(auth, grace)
         self._file = participants
         self._watching: asyncio.Task[None] | None = None
+        self._replan = False  # whether the next sweep may be due at another time
         self._sweep: asyncio.TimerHandle | None = None
         self.journal = Journal(kept)
         self._clock = clock
@@ -113,6 +114,11 @@ class MemoryExchange(Exchange):
         """Reset the readers to the empty books. Raises `ConfigError` for a bad file."""
         self._loop = asyncio.get_running_loop()
         if self._file is not None:
+            if self._file.missing():
+                raise ConfigError(
+                    f"there is no file {self._file.path}: 'wood participant add NAME "
+                    f"--participants {self._file.path}' makes it"
+                )
             self._sessions.participants = self._file.load()
             self._watching = asyncio.create_task(self._watch(self._file))
         snapshot = await self.snapshot()
@@ -172,7 +178,10 @@ class MemoryExchange(Exchange):
             if not file.changed():
                 continue
             try:
-                self._sessions.take(file.load())
+                participants = file.load()
+                if file.missing():
+                    raise ConfigError(f"{file.path} is gone")
+                self._sessions.take(participants)
             except ConfigError as error:
                 log.warning("%s; the participants stay as they were", error)
             else:
@@ -205,6 +214,9 @@ class MemoryExchange(Exchange):
             self._after_turn()
 
     def _after_turn(self) -> None:
+        if self._replan:
+            self._replan = False
+            self._plan_sweep()
         if self._queue:
             self._loop.call_soon(self._turn)
         else:
@@ -272,7 +284,7 @@ class MemoryExchange(Exchange):
                 if self._sessions.close(command, self._time):
                     seq, _ = self._cancel_all(participant, None, seq, events)
                 events.append(SessionClosed(participant, session))
-                self._plan_sweep()
+                self._replan = True
             case Heartbeat():
                 events.append(HeartbeatAnswered(participant, session))
                 self._told_once = True
@@ -303,12 +315,13 @@ class MemoryExchange(Exchange):
 
     def _has_all_since(self, command: OpenSession, seq: int) -> bool:
         """Whether all that followed what the client saw is known, and in the journal."""
-        epoch = command.epoch
-        if epoch is None and command.resumes is not None:
-            epoch = epoch_of(command.resumes)
-        last_seq = command.last_seq
-        known = epoch == self._epoch and last_seq is not None
-        return known and self.journal.trimmed <= (last_seq or 0) <= seq
+        last_seq, resumes = command.last_seq, command.resumes
+        began = None if resumes is None else epoch_of(resumes)
+        # Of a session that is none, nobody can say what was under way there.
+        if last_seq is None or (resumes is not None and began is None):
+            return False
+        epoch = began if command.epoch is None else command.epoch
+        return epoch == self._epoch and self.journal.trimmed <= last_seq <= seq
 
     def _sweep_up(self, seq: int, events: list[Event]) -> int:
         for participant in self._sessions.due(self._time):
@@ -318,7 +331,7 @@ class MemoryExchange(Exchange):
             seq, _ = self._cancel_all(participant, None, seq, events)
             if disabled:
                 events.append(ParticipantDisabled(participant))
-        self._plan_sweep()
+        self._replan = True
         return seq
 
     def _cancel_anonymous(self, before: int, seq: int, events: list[Event]) -> tuple[int, int]:

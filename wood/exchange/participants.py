@@ -150,6 +150,10 @@ class ParticipantFile(ParticipantStore):
             raise ConfigError(f"{self.path}: {error}") from None
         return participants
 
+    def missing(self) -> bool:
+        """Whether there was no file when it was loaded last, or is none if it never was."""
+        return (self._found() if self._loaded is False else self._loaded) is None
+
     def changed(self) -> bool:
         """Whether the file is another than the last one loaded, even if that one was broken."""
         return self._found() != self._loaded

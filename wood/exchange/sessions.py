@@ -47,6 +47,7 @@ class Sessions:
         self._open: dict[str, _Session] = {}
         self._of: dict[str, set[str]] = {}  # participant -> its sessions
         self._leaving: dict[str, int] = {}  # participant -> since when
+        self._removed: set[str] = set()  # those of them who are to be cut off
 
     def holds(self, command: Command) -> bool:
         """Whether the session of `command` has that generation; one that nobody can resume has."""
@@ -106,12 +107,18 @@ class Sessions:
         return False
 
     def take(self, participants: Mapping[str, Participant]) -> None:
-        """These have tokens from now on; who is disabled is to be cut off."""
+        """These have tokens from now on; who is disabled, or was removed, is to be cut off."""
         for name, known in participants.items():
             before = self.participants.get(name)
             if known.disabled and not (before and before.disabled):
-                self._leaving[name] = 0
+                self._cut_off(name)
+        for name in self.participants.keys() - participants.keys():
+            self._cut_off(name)
         self.participants = participants
+
+    def _cut_off(self, name: str) -> None:
+        self._leaving[name] = 0
+        self._removed.add(name)
 
     def due(self, now: int) -> list[str]:
         """Participants whose orders are to be cancelled, the longest gone first."""
@@ -127,10 +134,12 @@ class Sessions:
         return max(0.0, (min(self._leaving.values()) + self._grace - now) / 1e6)
 
     def sweep(self, participant: str) -> bool:
-        """It is done with; whether it was disabled, and all its sessions have ended."""
+        """It is done with; whether it was cut off, and all its sessions have ended."""
         del self._leaving[participant]
         known = self.participants.get(participant)
-        if known is None or not known.disabled:
+        cut_off = participant in self._removed and (known is None or known.disabled)
+        self._removed.discard(participant)
+        if not cut_off:
             return False
         for session in list(self._of.get(participant, ())):
             self._forget(session)

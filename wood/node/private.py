@@ -115,6 +115,9 @@ class PrivateConnection(Connection):
         self._rest()
         # The engine shall know at once, not when the client has read its last word.
         self._say(self.session.close())
+        # The answer to a login must find somebody who takes it back.
+        if not self._login_due:
+            self._node.router.remove(self)
         self.finish(text)
 
     def logged_in(self, event: SessionOpened, epoch: int) -> bytes | None:
@@ -172,8 +175,7 @@ class PrivateConnection(Connection):
         session = self.session
         close = CloseSession(session.participant, session.name, session.generation)
         self._node.submit(self, [close])
-        if self._gone:
-            self._leave()
+        self._leave()
 
     def _refuse(self) -> None:
         self._refusing = None
@@ -224,7 +226,7 @@ class PrivateConnection(Connection):
             self._leave()
 
     def _leave(self) -> None:
-        self._node.router.remove(self.session.participant, self.session.name, self)
+        self._node.router.remove(self)
         self._say(self.session.close())
 
     def _rest(self) -> None:

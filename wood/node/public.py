@@ -14,15 +14,12 @@ from wood.node.subscriber import Channel, Subscriber
 from wood.node.throttle import Throttle
 from wood.wire.json_lines import public_json
 from wood.wire.market_data import ENCODINGS, epoch_began, error, subscribed
-from wood.wire.messages import Subscribe, Unreadable
+from wood.wire.messages import MAX_NUMBER, Subscribe, Unreadable
 
 log = logging.getLogger("wood.node")
 
 MAX_DEPTH = 10_000
 """Levels of each side that a subscriber may ask for; past that it may as well ask for all."""
-
-MAX_NUMBER = 2**53 - 1
-"""The greatest event number and epoch."""
 
 HIGH_WATER = 1 << 20
 """Bytes that may wait in the output of a public client before it counts as behind."""

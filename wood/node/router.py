@@ -64,6 +64,8 @@ class Router:
         """The last number of which all has been told."""
         self._by_participant: dict[str, list[Recipient]] = {}
         self._by_session: dict[str, Recipient] = {}
+        self._places: dict[Recipient, tuple[str, str]] = {}
+        """The participant and the session of each."""
         self._named: dict[Recipient, None] = {}  # those that have logged in
         self._touched: list[Recipient] = []
         self._unseen: Iterator[Event] = iter(())  # what `_seq_before` has not looked at
@@ -72,12 +74,15 @@ class Router:
     def add(self, participant: str, session: str, connection: Recipient) -> None:
         """Begin to route to `connection`."""
         self._by_session[session] = connection
+        self._places[connection] = participant, session
         self._by_participant.setdefault(participant, []).append(connection)
 
-    def remove(self, participant: str, session: str, connection: Recipient) -> None:
-        """Route to `connection` no more. Does nothing if another one has its session by now."""
-        if self._by_session.get(session) is not connection:
+    def remove(self, connection: Recipient) -> None:
+        """Route to `connection` no more. Safe to call twice."""
+        place = self._places.pop(connection, None)
+        if place is None:
             return
+        participant, session = place
         del self._by_session[session]
         self._named.pop(connection, None)
         same = self._by_participant[participant]
@@ -128,6 +133,7 @@ class Router:
         for connection in answered:
             connection.answered()
         for connection in closed:
+            self.remove(connection)
             connection.finish("all is answered")
 
     def _put(self, connection: Recipient, line: bytes) -> None:
@@ -200,9 +206,9 @@ class Router:
         if before is not None:
             text = "the session was resumed through another connection"
             before.dismiss(ErrorCode.SUPERSEDED, text)
-            self.remove(event.participant, event.session, before)
+            self.remove(before)
         if asker is not None:
-            self.remove(event.asker, event.asker, asker)
+            self.remove(asker)
             self.add(event.participant, event.session, asker)
             self._named[asker] = None
             line = asker.logged_in(event, self.epoch)

@@ -25,15 +25,12 @@ from wood.wire import messages
 from wood.wire.checks import numeric_id
 from wood.wire.json_lines import LINE_LIMIT, private_json
 from wood.wire.message_pack import FIRST_BYTES, MessagePack
-from wood.wire.messages import MAX_ORDER_ID, NOTHING, Message, Unreadable
+from wood.wire.messages import MAX_NUMBER, MAX_ORDER_ID, NOTHING, Message, Unreadable
 
 QUERIES = (ListOrders, ListInstruments, OpenSession)
 """A session has one of these under way and holds back what was said after it: a read full of
 commands with answers far longer than themselves cannot fill the memory, and what is said after a
 login is said under the new name."""
-
-MAX_NUMBER = 2**53 - 1
-"""The greatest number of an event, and of an epoch, that a client can have seen."""
 
 MIN_HEARTBEAT, MAX_HEARTBEAT = 0.1, 3600.0
 """Seconds that a client may ask for."""

@@ -11,6 +11,9 @@ from wood.model.orders import GTC, Side, TimeInForce
 
 MAX_ORDER_ID = 2**64 - 1
 
+MAX_NUMBER = 2**53 - 1
+"""The greatest number of an event, and of an epoch, that a client can have seen."""
+
 NOTHING = Raw(b"")
 """The price or quantity that an `AmendOrder` does not give."""
 

@@ -18,6 +18,7 @@ from wood.exchange.cluster.client import (
     fault,
 )
 from wood.exchange.cluster.follower import Follower
+from wood.exchange.cluster.formats import Entry
 from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
 from wood.exchange.cluster.membership import LEASE, Membership, State
@@ -51,6 +52,15 @@ KEPT = 1_000_000
 
 LEAVING = 1.0
 """Seconds that a node which stops waits for Redis to take note."""
+
+READERS = 4
+"""Readers of the past at the same time: when a node dies, all its clients come at once."""
+
+PAGE = 25
+"""Entries that each of them is given at once, and may hold while its client is slow."""
+
+TURN = 1000
+"""Events that are decoded for a reader before others get their turn."""
 
 SLACK = 0.05
 """Seconds for a batch on its way: added to the grace before somebody is looked for who is due."""
@@ -119,6 +129,7 @@ class ClusterExchange(Exchange):
         self._own = 0  # the last entry that is this node's own
         self._own_events: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
         self._away = False
+        self._past = asyncio.Semaphore(READERS)
         self._failure: Exception | None = None
 
     async def start(self) -> None:
@@ -161,16 +172,26 @@ class ClusterExchange(Exchange):
         """The batches of the journal in Redis."""
         position = f"{after + 1}-0"
         expected = after + 1
-        while page := await _until_it_works(partial(self._journal.since, position)):
+        looked_at = 0
+        while page := await self._page(position):
             for entry in page:
                 # The first may begin before that, since a batch is never divided.
                 if entry.first > expected:
                     raise JournalTrimmed(f"the journal begins with number {entry.first}")
                 expected = entry.last + 1
                 if concerning is None or entry.concerns(concerning):
-                    yield self._journal.batch(entry)
+                    batch = self._journal.batch(entry)
+                    looked_at += len(batch.events)
+                    yield batch
+                if looked_at >= TURN:
+                    looked_at = 0
+                    await asyncio.sleep(0)
             position = f"({page[-1].position}"
             await asyncio.sleep(0)
+
+    async def _page(self, position: str) -> list[Entry]:
+        async with self._past:
+            return await _until_it_works(partial(self._journal.since, position, PAGE))
 
     async def continues(self, epoch: int, seq: int) -> bool:
         """Whether that epoch went on after that number, and the journal reaches back to it."""

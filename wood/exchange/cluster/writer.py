@@ -244,6 +244,7 @@ class Writer:
             heartbeats.append(self._queue.popleft())
         if heartbeats:
             self._target.heard(heartbeats)
+            self._look_for_room()
 
     async def _decide(self, number: int, batch: EncodedBatch) -> Outcome:
         """Send a batch until there is no doubt about what became of it."""

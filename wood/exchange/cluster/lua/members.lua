@@ -16,9 +16,20 @@ local function bury(meta, placed, name, since)
 end
 
 -- Who left while nobody could come back may still do so; 0 is the score of the disabled.
-local function wait_again(leaving, now)
-    local names = call('ZRANGEBYSCORE', leaving, '(0', '+inf')
-    for i = 1, #names do redis.pcall('ZADD', leaving, text(now), names[i]) end
+local function wait_again(meta, leaving, now)
+    local names, values = call('ZRANGEBYSCORE', leaving, '(0', '+inf'), {}
+    for i = 1, #names do
+        values[#values + 1] = text(now)
+        values[#values + 1] = names[i]
+        if #values == 1000 or i == #names then
+            redis.pcall('ZADD', leaving, unpack(values))
+            values = {}
+        end
+    end
+    local fields = call('HKEYS', meta)
+    for i = 1, #fields do
+        if match(fields[i], '^gone:') then redis.pcall('HSET', meta, fields[i], text(now)) end
+    end
 end
 
 -- Returns the dead, whether everybody's lease began again, and the time, which for leases never runs
@@ -31,7 +42,7 @@ local function reap(meta, writers, beats, placed, leaving, now, lease, outage)
     end
     if newest >= now then now = newest + 1 end
     local dead, silence = {}, now - newest > outage
-    if silence then wait_again(leaving, now) end
+    if silence then wait_again(meta, leaving, now) end
     for i = 1, #found, 2 do
         if silence then
             beat(beats, now, found[i])

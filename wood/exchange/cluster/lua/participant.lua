@@ -29,8 +29,7 @@ elseif change == 'disable' then
     call('ZADD', KEYS[2], 0, name)
     store(former, added, operator, true)
 elseif change == 'enable' then
-    -- One that was not disabled may leave for another reason, which stands.
-    if disabled then call('ZREM', KEYS[2], name) end
+    -- If nobody has acted on it yet, its orders are still cancelled, as `disable` promised.
     store(former, added, operator, false)
 else
     error('unknown change ' .. change)

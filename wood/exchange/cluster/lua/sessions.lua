@@ -155,7 +155,9 @@ local function open_session(session, command)
     if opened and (#opened > 16 or #number > 16) then opened = nil end
     local recovered = 0
     if resumes or last then
-        recovered = has_all_since(base or tonumber(opened), last) and 1 or 2
+        -- Of a session that is none, nobody can say what was under way there.
+        local is_one = opened or not resumes
+        recovered = is_one and has_all_since(base or tonumber(opened), last) and 1 or 2
         if recovered == 2 then answers[#answers + 1] = list(name, nil) end
     end
     leave(name, false)
