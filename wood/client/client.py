@@ -80,6 +80,8 @@ class Client(Shell[Report]):
         give_up_after: float | None = None,
         trace: Callable[[str, bytes], None] | None = None,
     ) -> None:
+        if participant is None and (token is not None or cancel_on_disconnect):
+            raise ValueError("token and cancel_on_disconnect are for a participant: name it")
         super().__init__(addresses, reconnects=participant is not None, give_up_after=give_up_after)
         login = None
         if participant is not None:
@@ -147,7 +149,7 @@ class Client(Shell[Report]):
 
     async def cancel(self, order_id: int, symbol: str | None = None) -> None:
         """Ask that what is left of an order be cancelled."""
-        await self.send(CancelOrder(order_id=_order_id(order_id), symbol=symbol))
+        await self.send(CancelOrder(order_id=_checked_id(order_id), symbol=symbol))
 
     async def amend(
         self,
@@ -160,7 +162,7 @@ class Client(Shell[Report]):
         if price is None and quantity is None:
             raise ValueError("give price, quantity or both")
         amendment = AmendOrder(
-            order_id=_order_id(order_id),
+            order_id=_checked_id(order_id),
             symbol=symbol,
             price=None if price is None else exact(price, "price"),
             quantity=None if quantity is None else exact(quantity, "quantity"),
@@ -284,8 +286,10 @@ class Client(Shell[Report]):
 
 
 def _order_id(order_id: int | None) -> int:
-    if order_id is None:
-        return secrets.randbits(64)
+    return secrets.randbits(64) if order_id is None else _checked_id(order_id)
+
+
+def _checked_id(order_id: int) -> int:
     if isinstance(order_id, bool) or not isinstance(order_id, int):
         raise TypeError(f"order_id must be an int, not {type(order_id).__name__}")
     if not 0 <= order_id < 1 << 64:

@@ -53,7 +53,7 @@ class Line:
 
     def write(self, data: bytes) -> None:
         """Send, without waiting for room; nothing after `end`."""
-        if data and not self._ended:
+        if data and not self._ended and not self._writer.is_closing():
             self._writer.write(data)
             self.pulse.spoke(asyncio.get_running_loop().time())
 

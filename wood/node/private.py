@@ -198,6 +198,8 @@ class PrivateConnection(Connection):
             self._later = loop.call_later(timeout, self._too_late, timeout)
 
     def _too_late(self, timeout: float) -> None:
+        if self._refusing is not None:
+            self.write(self._refusal)
         self.dismiss(ErrorCode.UNAUTHORIZED, f"no login within {timeout:g} seconds")
 
     def refused(self) -> None:

@@ -67,6 +67,7 @@ class Follower:
         self._timer: asyncio.TimerHandle | None = None
         self._reason: str | None = None
         self._heard_something = False  # since the last beat
+        self._beginning = False  # whether a snapshot is being taken, which comes next
 
     async def subscribed(self) -> None:
         """Wait for the first confirmation of the subscription."""
@@ -79,6 +80,8 @@ class Follower:
 
     def advance(self) -> None:
         """Pass on what is next; see that what is missing is fetched."""
+        if self._beginning:
+            return
         for entry, answers in self.sequence.ready():
             self._target.apply(self._journal.batch(entry, answers))
         if self.sequence.incomplete and self._timer is None:
@@ -237,6 +240,8 @@ class Follower:
 
     async def begin(self) -> None:
         """Pass on a snapshot, and go on from there. Raises what the client raises."""
+        # What comes meanwhile waits: it would be told before the snapshot, and then again.
+        self._beginning = True
         stored = await self.take()
         snapshot = stored.snapshot
         self.sequence.reset(snapshot.epoch, stored.batch, snapshot.seq, snapshot.time)
@@ -244,5 +249,6 @@ class Follower:
             self.partition_id = stored.partition_id
             self._moved.set()
         self._reason = None
+        self._beginning = False
         self._target.reset(snapshot)
         self._behind.set()

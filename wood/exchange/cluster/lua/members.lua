@@ -50,7 +50,8 @@ local function reap(meta, writers, beats, placed, leaving, now, lease, outage)
             call('ZREM', beats, found[i])
             if call('HDEL', writers, found[i]) == 1 then
                 dead[#dead + 1] = found[i]
-                bury(meta, placed, found[i], tonumber(found[i + 1]))
+                -- It may have lived until its next beat was due: two of them missing are an outage.
+                bury(meta, placed, found[i], tonumber(found[i + 1]) + outage / 2)
             end
         end
     end
