@@ -194,6 +194,8 @@ class Server:
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without the settings of whoever runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WOOD_")}
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):  # or each of some hundred processes compiles all
+        kept["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "pycache")
     return kept | {"PYTHONUNBUFFERED": "1"} | more
 
 
