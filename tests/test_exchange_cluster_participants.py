@@ -11,7 +11,7 @@ import redis
 from tests.cluster import Cluster
 from tests.participant_stores import DIGEST, ParticipantStoreTests
 from tests.redis_server import RedisServer
-from tests.support import PATIENCE, Server, create, run_wood
+from tests.support import PATIENCE, Server, create, run_wood_here
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.participants import ClusterParticipants
 from wood.exchange.cluster.scripts import PARTICIPANT
@@ -104,10 +104,10 @@ class TestCluster(ParticipantStoreTests):
         node.stop()
         self.run(lambda s: s.disable("bob"))
         where = ("--redis", self.url, "--prefix", self.prefix, "--yes")
-        assert run_wood("reset", *where).stdout == "cleared: 0 orders were open\n"
+        assert run_wood_here("reset", *where).stdout == "cleared: 0 orders were open\n"
         assert self.written() == {self.keys.participants}
         assert self.participants() == before
-        done = run_wood("reset", *where)
+        done = run_wood_here("reset", *where)
         assert done.stdout == f"there is no book under the prefix {self.prefix}\n"
         assert self.participants() == before
 
