@@ -1,7 +1,8 @@
 """Participants that trade at random and come back whatever happens, and keep exact accounts.
 
 A `Line` is all that they need of a client library: to send, to be told what is heard and when the
-connection is gone. It speaks the wire by itself, so that it shares no mistakes with `wood.client`.
+connection is gone. Every second one goes through `wood.client`; the others speak the wire by
+themselves, and share no mistakes with it.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from random import Random
 from typing import Any, Protocol
 
 from tests.accounts import Account, Fate
+from tests.client_line import ClientLine
 from tests.wires import Wire
 
 Address = tuple[str, int]
@@ -245,9 +247,7 @@ class Fleet:
             count = orders // clients + (number < orders % clients)
             robot = Robot(Account(f"robot-{number}", options), count, random, window)
             robot.allow(share)
-            robot.line = WireLine(
-                robot.account, addresses, random, heartbeat, robot.act, packed=number % 3 == 2
-            )
+            robot.line = self._line(robot, addresses, random, number, heartbeat)
             self.robots.append(robot)
             self._lines.append(robot.line)
         self._failure: BaseException | None = None
@@ -300,6 +300,22 @@ class Fleet:
         self._thread.join(20)
         if self._failure is not None:
             raise self._failure
+
+    def _line(
+        self,
+        robot: Robot,
+        addresses: list[Address],
+        random: Random,
+        number: int,
+        heartbeat: float,
+    ) -> Line:
+        packed, account = number % 3 == 2, robot.account
+        if number % 2:
+            seconds = DEAF * heartbeat
+            return ClientLine(
+                account, addresses, random, robot.act, login_seconds=seconds, packed=packed
+            )
+        return WireLine(account, addresses, random, heartbeat, robot.act, packed=packed)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

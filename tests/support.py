@@ -1,5 +1,6 @@
 """What the tests share: a real server process, and a socket that speaks lines."""
 
+import io
 import json
 import os
 import re
@@ -11,10 +12,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgpack
+
+from wood.cli import main
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0
@@ -189,6 +194,8 @@ class Server:
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without the settings of whoever runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WOOD_")}
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):  # or each of some hundred processes compiles all
+        kept["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "pycache")
     return kept | {"PYTHONUNBUFFERED": "1"} | more
 
 
@@ -203,3 +210,21 @@ def run_wood(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         env=clean_environment(**environment),
         check=False,
     )
+
+
+def run_wood_here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As `run_wood`, but in this process: where a process of its own proves nothing more."""
+    out, err, code = io.StringIO(), io.StringIO(), None
+    with (
+        chdir(ROOT),
+        mock.patch.dict(os.environ, clean_environment(**environment), clear=True),
+        mock.patch.object(sys, "argv", ["wood", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.support import ROOT, Server, run_wood
+from tests.support import ROOT, Server, run_wood, run_wood_here
 from wood import __version__
 from wood.cli.listing import listed, parse_option, read_file
 from wood.cli.main import wood
@@ -27,7 +27,7 @@ def nobody() -> int:
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
 def test_help(words: list[str]) -> None:
-    done = run_wood(*words)
+    done = run_wood_here(*words)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: wood [OPTIONS]")
     assert "WOOD_PRIVATE" in done.stdout
@@ -39,7 +39,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("command", ["watch", "replay", "bench"])
 def test_help_of_commands(command: str) -> None:
-    done = run_wood(command, "-h")
+    done = run_wood_here(command, "-h")
     assert done.returncode == 0
     assert f"WOOD_{command.upper()}_HOST" in done.stdout
     assert f"  wood {command} " in done.stdout, "a real example"
@@ -70,7 +70,7 @@ def test_help_of_commands(command: str) -> None:
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
-    done = run_wood(*words)
+    done = run_wood_here(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
@@ -89,10 +89,20 @@ def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
     ],
 )
 def test_a_setting_that_cannot_be_is_one_line(words: list[str], said: str) -> None:
-    done = run_wood(*words)
+    done = run_wood_here(*words)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--no-such-flag"], 2), (["-s", "--instrument", "A:0"], 1)]
+)
+def test_a_process_ends_as_it_does_here(words: list[str], code: int) -> None:
+    """What most of these tests run in their own process is the same in one of its own."""
+    done, here = run_wood(*words), run_wood_here(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", here.stderr)
+    assert (here.returncode, here.stdout) == (code, "")
 
 
 @pytest.mark.parametrize(
@@ -137,13 +147,13 @@ def test_every_option_is_an_environment_variable_too() -> None:
         options = [option for option in options if option.name != "version"]
         for option in options:
             assert option.show_envvar, f"{words} {option.name}"
-        page = run_wood(*words, "-h").stdout
+        page = run_wood_here(*words, "-h").stdout
         assert len(re.findall(r"env\s+var:\s+WOOD_\w+", page)) == len(options)
 
 
 def test_every_command_has_an_example() -> None:
     for words, _ in commands():
-        assert "wood " + " ".join(words) in run_wood(*words, "-h").stdout.partition("\n")[2]
+        assert "wood " + " ".join(words) in run_wood_here(*words, "-h").stdout.partition("\n")[2]
 
 
 def test_instruments_from_options_and_a_file(

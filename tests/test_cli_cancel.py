@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import PATIENCE, Server, run_wood
+from tests.support import PATIENCE, Server, run_wood, run_wood_here
 from wood.cli.cancel import Duration
 from wood.model.errors import WoodError
 from wood.tools.cancel import cancel_anonymous, cancel_participant
@@ -80,7 +80,7 @@ Serve = Callable[..., Scripted]
 
 
 def cancel(server: Scripted, *words: str) -> subprocess.CompletedProcess[str]:
-    done = run_wood("cancel", "-p", str(server.port), *words, **WHO)
+    done = run_wood_here("cancel", "-p", str(server.port), *words, **WHO)
     server.end()
     return done
 
@@ -159,7 +159,7 @@ def test_a_server_that_is_none(serve: Serve, answers: list[list[object]], said: 
 
 def test_a_line_without_an_end(serve: Serve) -> None:
     server = serve([b"x" * (2 << 20)])
-    assert "is no exchange" in mistake(run_wood(*_words(server), **WHO))
+    assert "is no exchange" in mistake(run_wood_here(*_words(server), **WHO))
 
 
 def _words(server: Scripted) -> list[str]:
@@ -199,13 +199,13 @@ def test_the_public_port_of_a_real_server(server: Server) -> None:
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
-    assert said in mistake(run_wood("cancel", *words, **WHO), code=2)
+    assert said in mistake(run_wood_here("cancel", *words, **WHO), code=2)
 
 
 @pytest.mark.parametrize("missing", ["operator", "token"])
 def test_who_asks_must_be_said(missing: str) -> None:
     environment = {name: value for name, value in WHO.items() if missing.upper() not in name}
-    done = run_wood("cancel", "--participant", "bob", **environment)
+    done = run_wood_here("cancel", "--participant", "bob", **environment)
     assert f"Missing option '--{missing}'" in mistake(done, code=2)
 
 

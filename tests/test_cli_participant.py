@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support import PATIENCE, ROOT, clean_environment, run_wood
+from tests.support import PATIENCE, ROOT, clean_environment, run_wood, run_wood_here
 from wood.cli.participant import _table
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.participants import ParticipantFile
@@ -31,7 +31,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         where = {"WOOD_REDIS": url, "WOOD_PREFIX": prefix}
 
     def run(*words: str, **environment: str) -> Ended:
-        return run_wood("participant", *words, **where, **environment)
+        return run_wood_here("participant", *words, **where, **environment)
 
     return run
 
@@ -148,13 +148,13 @@ class TestWhere:
 
     @pytest.mark.parametrize("option", ["--redis", "--prefix"])
     def test_both_on_the_command_line(self, file: str, option: str) -> None:
-        done = run_wood("participant", "add", "a", "--participants", file, option, "x")
+        done = run_wood_here("participant", "add", "a", "--participants", file, option, "x")
         assert "choose one" in mistake(done, code=2)
         assert not Path(file).exists()
 
     @pytest.mark.parametrize("name", ["WOOD_REDIS", "WOOD_PREFIX"])
     def test_both_in_the_environment(self, file: str, name: str) -> None:
-        done = run_wood("participant", "add", "a", WOOD_PARTICIPANTS=file, **{name: "x"})
+        done = run_wood_here("participant", "add", "a", WOOD_PARTICIPANTS=file, **{name: "x"})
         said = mistake(done, code=2)
         assert "choose one" in said
         assert "the environment has both" in said
@@ -163,11 +163,11 @@ class TestWhere:
     def test_the_command_line_wins(self, file: str, redis_url: str, prefix: str) -> None:
         environment = {"WOOD_REDIS": redis_url, "WOOD_PREFIX": prefix, "WOOD_PARTICIPANTS": file}
         add = ("participant", "add")
-        assert run_wood(*add, "a", "--participants", file, **environment).returncode == 0
+        assert run_wood_here(*add, "a", "--participants", file, **environment).returncode == 0
         assert (self.in_file(file), self.in_redis(redis_url, prefix)) == (["a"], [])
-        assert run_wood(*add, "b", "--redis", redis_url, **environment).returncode == 0
+        assert run_wood_here(*add, "b", "--redis", redis_url, **environment).returncode == 0
         assert (self.in_file(file), self.in_redis(redis_url, prefix)) == (["a"], ["b"])
-        assert run_wood(*add, "c", "--prefix", prefix, **environment).returncode == 0
+        assert run_wood_here(*add, "c", "--prefix", prefix, **environment).returncode == 0
         assert (self.in_file(file), self.in_redis(redis_url, prefix)) == (["a"], ["b", "c"])
 
     def test_a_broken_file_is_one_line(self, file: str) -> None:

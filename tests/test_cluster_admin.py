@@ -19,6 +19,7 @@ from tests.support import (
     create,
     eventually,
     run_wood,
+    run_wood_here,
 )
 from tests.traders import Traders, check_accounts
 
@@ -44,7 +45,7 @@ def reset(cluster: Cluster, answer: str = "") -> subprocess.CompletedProcess[str
 
 
 def reset_yes(cluster: Cluster) -> subprocess.CompletedProcess[str]:
-    return run_wood("reset", "--redis", cluster.url, "--prefix", cluster.prefix, "--yes")
+    return run_wood_here("reset", "--redis", cluster.url, "--prefix", cluster.prefix, "--yes")
 
 
 def export(cluster: Cluster) -> list[dict[str, Any]]:
@@ -232,14 +233,14 @@ class TestExport:
 
 
 def test_there_is_nothing(redis_url: str, prefix: str) -> None:
-    done = run_wood("export", "--redis", redis_url, "--prefix", prefix)
+    done = run_wood_here("export", "--redis", redis_url, "--prefix", prefix)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"wood: there is no journal under the prefix {prefix!r}\n"
 
 
 @pytest.mark.parametrize("command", [["export"], ["reset"]])
 def test_there_is_no_redis(command: list[str]) -> None:
-    done = run_wood(*command, "--redis", "redis://127.0.0.1:1/0")
+    done = run_wood_here(*command, "--redis", "redis://127.0.0.1:1/0")
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("wood: cannot reach Redis at redis://127.0.0.1:1/0")

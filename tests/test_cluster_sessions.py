@@ -24,7 +24,7 @@ from tests.sessions import (
     resume,
     until_canceled,
 )
-from tests.support import Peer, Server, create, eventually, run_wood
+from tests.support import Peer, Server, create, eventually, run_wood_here
 
 StartServer = Callable[..., Server]
 StartRedis = Callable[..., RedisServer]
@@ -329,7 +329,7 @@ def test_a_node_that_stops_while_redis_stands_still(
 def test_operators_and_the_disabled(redis_url: str, prefix: str, start_server: StartServer) -> None:
     """Tokens are in Redis; who is disabled is cut off on every node."""
     where = ("--redis", redis_url, "--prefix", prefix)
-    token = run_wood("participant", "add", "alice", *where).stdout.split()[-1]
+    token = run_wood_here("participant", "add", "alice", *where).stdout.split()[-1]
     cluster = Cluster(start_server, redis_url, prefix, "--auth", "token", *QUICK, nodes=2)
     here, there = cluster.nodes
     with here.trader() as first, there.trader() as second, there.trader() as wrong:
@@ -338,7 +338,7 @@ def test_operators_and_the_disabled(redis_url: str, prefix: str, start_server: S
         for peer in (first, second):
             log_in(peer, token=token)
         assert first.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
-        assert run_wood("participant", "disable", "alice", *where).returncode == 0
+        assert run_wood_here("participant", "disable", "alice", *where).returncode == 0
         assert first.message()["report"] == "CANCELED"
         bad_end(first, "disabled")
         assert [m["report"] for m in second.messages(2)] == ["NEW", "CANCELED"]

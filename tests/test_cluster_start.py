@@ -21,7 +21,16 @@ from tests.cluster import Cluster
 from tests.engines import INSTRUMENTS, Recorder, with_loop
 from tests.redis_books import contents
 from tests.redis_server import RedisServer
-from tests.support import PATIENCE, ROOT, Server, clean_environment, create, eventually, run_wood
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Server,
+    clean_environment,
+    create,
+    eventually,
+    run_wood,
+    run_wood_here,
+)
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.model.commands import NewOrder
 from wood.model.orders import BUY
@@ -43,7 +52,15 @@ def at_once(works: Iterable[Callable[[], T]]) -> list[T]:
 
 def refused(*words: str, said: str, **environment: str) -> str:
     """A node that must not start says why in one line, and ends. Returns the line."""
-    done = run_wood(*NODE, *words, **environment)
+    return one_line(run_wood(*NODE, *words, **environment), said)
+
+
+def refused_here(*words: str, said: str, **environment: str) -> str:
+    """The same in this process."""
+    return one_line(run_wood_here(*NODE, *words, **environment), said)
+
+
+def one_line(done: "subprocess.CompletedProcess[str]", said: str) -> str:
     assert done.returncode == 1, done
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
@@ -373,8 +390,8 @@ class TestRefusal:
             (["-s", "-m", "--prefix", "a{b}"], "Invalid value for '--prefix'"),
             (["-s", "-m", "--lease", "0.5"], "Invalid value for '--lease'"),
         ]
-        runs = at_once([partial(run_wood, *words) for words, _ in mistakes])
-        for done, (_, said) in zip(runs, mistakes, strict=True):
+        for words, said in mistakes:
+            done = run_wood_here(*words)
             assert done.returncode == 2
             [line] = done.stderr.splitlines()
             assert line.startswith("wood: ")
@@ -389,21 +406,22 @@ class TestRefusal:
         ]
         said = {OFFLINE: f"cannot reach Redis at {OFFLINE}"}
         said |= dict.fromkeys(no_url, "this is no URL of a Redis")
-        at_once([partial(refused, "--redis", url, said=said[url]) for url in said])
+        for url, line in said.items():
+            refused_here("--redis", url, said=line)
 
     def test_a_socket_that_is_not_there(self) -> None:
         url = "unix:///no/such/socket?db=0"
-        refused("--redis", url, said="cannot reach Redis at unix:///no/such/socket")
+        refused_here("--redis", url, said="cannot reach Redis at unix:///no/such/socket")
 
     def test_a_database_that_is_no_number(self) -> None:
         """The client library would take another one than was meant: number 0."""
-        refused("--redis", "redis://127.0.0.1:1/abc", said="--redis redis://127.0.0.1:1/abc")
+        refused_here("--redis", "redis://127.0.0.1:1/abc", said="--redis redis://127.0.0.1:1/abc")
 
     @pytest.mark.parametrize(
         "url", ["redis://user:p4ssw0rd@127.0.0.1:1", "redis://127.0.0.1:1/0?password=p4ssw0rd"]
     )
     def test_a_password_is_not_shown(self, url: str) -> None:
-        assert "p4ssw0rd" not in refused("--redis", url, said="cannot reach Redis")
+        assert "p4ssw0rd" not in refused_here("--redis", url, said="cannot reach Redis")
 
     def test_the_environment_says_where_redis_is(
         self, redis_url: str, prefix: str, start_server: StartServer

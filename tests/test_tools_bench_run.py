@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 
-from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, run_wood
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Server,
+    clean_environment,
+    eventually,
+    run_wood,
+    run_wood_here,
+)
 from wood.model.errors import WoodError
 from wood.tools.bench.ceiling import acknowledge
 from wood.tools.bench.flow import Flow
@@ -321,6 +329,6 @@ def test_interrupted_it_reports_the_rounds_that_are_over() -> None:
     ],
 )
 def test_options_that_make_no_sense(arguments: list[str], error: str) -> None:
-    ended = run_wood("bench", *arguments)
+    ended = run_wood_here("bench", *arguments)
     assert ended.returncode == 2
     assert error in ended.stderr

@@ -20,7 +20,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, run_wood
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Server,
+    clean_environment,
+    eventually,
+    run_wood,
+    run_wood_here,
+)
 from wood.tools.watch import display
 from wood.tools.watch.feed import (
     MAX_LINE,
@@ -458,8 +466,8 @@ def test_nobody_reads_the_lines(server: Server) -> None:
     assert b"Exception" not in err
 
 
-def test_help_names_the_environment(server: Server) -> None:
-    text = run_wood("watch", "-h").stdout
+def test_help_names_the_environment() -> None:
+    text = run_wood_here("watch", "-h").stdout
     for name in ("HOST", "PUBLIC", "SYMBOL", "LEVELS", "TRADES"):
         assert f"WOOD_WATCH_{name}" in text
 

@@ -1,0 +1,214 @@
+"""Where nodes keep participants: Redis."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+import pytest
+import redis
+
+from tests.cluster import Cluster
+from tests.participant_stores import DIGEST, ParticipantStoreTests
+from tests.redis_server import RedisServer
+from tests.support import PATIENCE, Server, create, run_wood_here
+from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.participants import ClusterParticipants
+from wood.exchange.cluster.scripts import PARTICIPANT
+from wood.exchange.participants import ParticipantStore
+from wood.model.errors import ConfigError
+from wood.model.participants import Participant, digest
+
+
+class TestCluster(ParticipantStoreTests):
+    @pytest.fixture(autouse=True)
+    def _redis(self, redis_url: str, prefix: str) -> Iterator[None]:
+        self.url, self.prefix, self.keys = redis_url, prefix, Keys(prefix)
+        with redis.Redis.from_url(redis_url, protocol=2) as client:
+            self.client: Any = client
+            yield
+
+    def open(self) -> ClusterParticipants:
+        return ClusterParticipants(self.url, self.prefix)
+
+    def written(self) -> set[str]:
+        """All that is under the prefix."""
+        return {key.decode() for key in self.client.scan_iter(f"{self.prefix}*", count=1000)}
+
+    def leaving(self) -> list[tuple[bytes, float]]:
+        found: list[tuple[bytes, float]] = self.client.zrange(
+            self.keys.leaving, 0, -1, withscores=True
+        )
+        return found
+
+    def test_what_a_record_looks_like(self) -> None:
+        token, _ = self.run(lambda s: s.add("alice", operator=True), lambda s: s.disable("alice"))
+        record = self.client.hget(self.keys.participants, "alice")
+        added = self.participants()["alice"].added
+        assert record == b"".join(map(msgpack.packb, (digest(token), added, True, True)))
+
+    def test_nothing_else_is_written(self) -> None:
+        self.run(lambda s: s.add("alice"), lambda s: s.rotate("alice"), lambda s: s.enable("alice"))
+        assert self.written() == {self.keys.participants}
+
+    def test_who_is_disabled_leaves_at_once(self) -> None:
+        self.run(lambda s: s.add("alice"), lambda s: s.add("bob"), lambda s: s.disable("alice"))
+        assert self.leaving() == [(b"alice", 0)]
+        self.client.zadd(self.keys.leaving, {"bob": 7_000_000})
+        self.run(lambda s: s.disable("bob"))
+        assert self.leaving() == [(b"alice", 0), (b"bob", 0)], "now, not when it would have been"
+        self.run(lambda s: s.enable("alice"))
+        assert self.leaving() == [(b"alice", 0), (b"bob", 0)], "its orders are cancelled first"
+
+    def test_who_was_not_disabled_leaves_as_it_would_have(self) -> None:
+        self.run(lambda s: s.add("alice"))
+        self.client.zadd(self.keys.leaving, {"alice": 7_000_000})
+        self.run(lambda s: s.enable("alice"), lambda s: s.rotate("alice"))
+        assert self.leaving() == [(b"alice", 7_000_000)]
+
+    def test_nodes_hear_of_who_is_disabled(self) -> None:
+        self.client.hset(self.keys.meta, "id", "abc")
+        with self.client.pubsub() as channel:
+            channel.psubscribe(f"{self.keys.channels()}*")
+            assert channel.get_message(timeout=PATIENCE)["type"] == "psubscribe"
+            self.run(
+                lambda s: s.add("alice"),
+                lambda s: s.rotate("alice"),
+                lambda s: s.disable("alice"),
+                lambda s: s.enable("alice"),
+            )
+            self.client.publish(self.keys.channel("abc"), "last")
+            messages = [channel.get_message(timeout=PATIENCE) for _ in range(2)]
+        assert [message["data"] for message in messages] == [b"", b"last"]
+        assert messages[0]["channel"] == self.keys.channel("abc").encode()
+
+    def test_without_a_partition_nobody_is_told(self) -> None:
+        with self.client.pubsub() as channel:
+            channel.psubscribe(f"{self.keys.channels()}*")
+            assert channel.get_message(timeout=PATIENCE)["type"] == "psubscribe"
+            self.run(lambda s: s.add("alice"), lambda s: s.disable("alice"))
+            self.client.publish(self.keys.channel(""), "last")
+            assert channel.get_message(timeout=PATIENCE)["data"] == b"last"
+
+    def test_they_outlive_the_book(self, start_server: Callable[..., Server]) -> None:
+        """Added before there is any; and neither a first node nor `wood reset` clears them."""
+        self.run(lambda s: s.add("alice"), lambda s: s.add("bob"), lambda s: s.disable("bob"))
+        before = self.participants()
+        cluster = Cluster(start_server, self.url, self.prefix, nodes=1)
+        with cluster.nodes[0].trader() as trader:
+            assert trader.ask(create(1, "BUY", 9.5, 5))["report"] == "NEW"
+        cluster.nodes[0].stop()
+        node = cluster.start()
+        assert cluster.orders() == {}, "the first node cleared the book"
+        assert self.participants() == before
+        node.stop()
+        self.run(lambda s: s.disable("bob"))
+        where = ("--redis", self.url, "--prefix", self.prefix, "--yes")
+        assert run_wood_here("reset", *where).stdout == "cleared: 0 orders were open\n"
+        assert self.written() == {self.keys.participants}
+        assert self.participants() == before
+        done = run_wood_here("reset", *where)
+        assert done.stdout == f"there is no book under the prefix {self.prefix}\n"
+        assert self.participants() == before
+
+    @pytest.mark.parametrize(
+        ("name", "record"),
+        [
+            ("alice", b""),
+            ("alice", b"\xc1"),
+            ("alice", msgpack.packb("x" * 64)),
+            ("alice", b"".join(map(msgpack.packb, ("x" * 64, 1, False, False)))),
+            ("alice", b"".join(map(msgpack.packb, (DIGEST, 1, 0, False)))),
+            ("alice", b"".join(map(msgpack.packb, (DIGEST, 1, False, False, False)))),
+            ("a~b", b"".join(map(msgpack.packb, (DIGEST, 1, False, False)))),
+            (b"\xff", b"".join(map(msgpack.packb, (DIGEST, 1, False, False)))),
+        ],
+    )
+    def test_what_someone_else_wrote_is_one_line(self, name: str | bytes, record: bytes) -> None:
+        self.client.hset(self.keys.participants, name, record)
+        with pytest.raises(ConfigError) as caught:
+            self.participants()
+        assert str(caught.value).startswith(f"{self.keys.participants}: ")
+        assert "\n" not in str(caught.value)
+
+    def test_an_unknown_change_fails_loudly(self) -> None:
+        self.run(lambda s: s.add("alice"))
+        before = self.participants()
+
+        async def change(store: ParticipantStore) -> None:
+            assert isinstance(store, ClusterParticipants)
+            keys = [self.keys.participants, self.keys.leaving, self.keys.meta]
+            await PARTICIPANT.run(store._client, keys, "alice", "promote", "", 0, "")
+
+        with pytest.raises(redis.ResponseError, match="unknown change promote"):
+            self.run(change)
+        assert self.participants() == before
+
+    def test_redis_goes_away_before_it_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def broken(*_: object) -> None:
+            raise redis.ConnectionError("Connection closed by server.")
+
+        monkeypatch.setattr(PARTICIPANT, "run", broken)
+        self.refused(lambda s: s.add("alice"), "Redis went away", "wood participant list")
+        self.refused(lambda s: s.disable("alice"), "Redis went away", "do it again")
+
+    def test_there_is_no_redis(self) -> None:
+        self.url = "redis://127.0.0.1:1/0"
+        with pytest.raises(ConfigError, match="cannot reach Redis"):
+            self.participants()
+        with pytest.raises(ConfigError, match="cannot reach Redis"):
+            self.run(lambda s: s.add("alice"))
+
+
+class TestRefusedByRedis:
+    """What Redis refuses is done not at all, rather than by half."""
+
+    def disable(self, url: str) -> None:
+        async def main() -> None:
+            store = ClusterParticipants(url, "wood")
+            try:
+                await store.disable("alice")
+            finally:
+                await store.close()
+
+        asyncio.run(main())
+
+    def prepare(self, server: RedisServer) -> dict[str, Participant]:
+        with server.client() as client:
+            client.hset(Keys("wood").meta, "id", "abc")
+        return self.participants(server, add="alice")
+
+    def participants(self, server: RedisServer, add: str = "") -> dict[str, Participant]:
+        async def main() -> dict[str, Participant]:
+            store = ClusterParticipants(server.url, "wood")
+            try:
+                if add:
+                    await store.add(add)
+                return await store.list()
+            finally:
+                await store.close()
+
+        return asyncio.run(main())
+
+    def check_unchanged(self, server: RedisServer, before: dict[str, Participant]) -> None:
+        assert self.participants(server) == before
+        with server.client() as client:
+            assert not client.exists(Keys("wood").leaving)
+
+    def test_it_may_not_publish(self, start_redis: Callable[..., RedisServer]) -> None:
+        server = start_redis()
+        before = self.prepare(server)
+        with server.client() as client:
+            client.execute_command("ACL SETUSER op on >pw ~* +@all resetchannels")
+        with pytest.raises(redis.RedisError):
+            self.disable(server.url.replace("//", "//op:pw@"))
+        self.check_unchanged(server, before)
+
+    def test_it_is_out_of_memory(self, start_redis: Callable[..., RedisServer]) -> None:
+        server = start_redis()
+        before = self.prepare(server)
+        with server.client() as client:
+            client.config_set("maxmemory", "1")
+        with pytest.raises(redis.RedisError, match="maxmemory"):
+            self.disable(server.url)
+        self.check_unchanged(server, before)
