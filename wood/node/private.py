@@ -86,7 +86,9 @@ class PrivateConnection(Connection):
             self._kept += data
             waiting = len(self._kept)
         else:
-            self.write(data)
+            super().write(data)
+            if self._pulse is not None:
+                self._pulse.said()
             waiting = self.unsent() if Pause.OUTPUT in self.pauses else 0
         if waiting > self._node.settings.output_limit:
             self.abort("too slow: its reports pile up unread")

@@ -98,18 +98,15 @@ class JsonReports(Reports):
 
     def maker_fill(self, event: Trade, time: int) -> bytes:
         """A line."""
-        return self._fill(event.maker_order_id, event)
+        prices, quantities, end = self._texts[event.symbol]
+        fill = event.maker_order_id, prices[event.price], quantities[event.quantity], end
+        return _FILL % fill
 
     def taker_fill(self, event: Trade, time: int) -> bytes:
         """A line."""
-        return self._fill(event.taker_order_id, event)
-
-    def _fill(self, order_id: int, event: Trade) -> bytes:
         prices, quantities, end = self._texts[event.symbol]
-        return (
-            b'{"message":"executionReport","orderId":%d,"report":"FILL","price":%b,"quantity":%b%b'
-            % (order_id, prices[event.price], quantities[event.quantity], end)
-        )
+        fill = event.taker_order_id, prices[event.price], quantities[event.quantity], end
+        return _FILL % fill
 
     def canceled(self, event: OrderCanceled, time: int) -> bytes:
         """A line."""
@@ -175,6 +172,8 @@ class JsonReports(Reports):
         ]
         return b'{"message":"instruments","instruments":[%b]}\n' % b",".join(rows)
 
+
+_FILL = b'{"message":"executionReport","orderId":%d,"report":"FILL","price":%b,"quantity":%b%b'
 
 Fields = dict[str, object]
 """A map before it is packed."""
