@@ -112,15 +112,16 @@ def test_late_watchers_see_no_gap_and_no_repeat(server: Server, full: bool) -> N
         told = read_all(watcher)
         watcher.socket.close()
         # The book is `size` lines long; what follows is all that the first one saw after `at`.
-        fitting = [
+        both = range(min(len(told), len(lines)))
+        same = next((n for n in both if told[-1 - n] != lines[-1 - n]), len(both))
+        fitting = (
             at
-            for size in range(min(len(told), 200))
-            if (at := len(lines) - len(told) + size) >= 0
-            and told[size:] == lines[at:]  # first, since it is found wrong soon
-            and told[:size] == snapshot_lines(fold(lines[:at]))
-        ]
-        assert fitting
-        moments.add(fitting[0])
+            for size in range(len(told) - same, min(len(told), 200))
+            if told[:size] == snapshot_lines(fold(lines[: (at := len(lines) - len(told) + size)]))
+        )
+        moment = next(fitting, None)
+        assert moment is not None
+        moments.add(moment)
     assert len(moments) > 5, "they came at different moments"
 
 
