@@ -181,6 +181,8 @@ class Follower:
         before = sequence.batch
         state = await self._target.state()
         lost, forked = self._reason, False
+        if self._beginning:
+            lost = "the snapshot could not be taken"  # Redis went away; nobody can go on without
         if lost is None:
             lost = await self._lost(state, before)
             forked = lost is not None
