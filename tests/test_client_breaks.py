@@ -1,6 +1,7 @@
 """The client on real sockets that break, stay silent, or lead to nobody."""
 
 import asyncio
+import json
 from typing import Any, Literal
 
 import pytest
@@ -127,6 +128,37 @@ def test_a_break_is_told_and_made_good() -> None:
             await client.create("BUY", 145, 10, order_id=2)
             assert isinstance(await anext(client), New)
             assert [login.get("lastSeq") for login in exchange.logins] == [None, 1]
+
+    run(play())
+
+
+def test_a_connection_that_ends_with_the_words_after_the_login_is_told_too() -> None:
+    """Both arrive at once; whoever was told that it is resumed must be told that this is over."""
+    login: dict[str, Any] = {"message": "login", "participant": "alice", "session": "5-1"}
+    login |= {"epoch": 5, "seq": 1}
+    again, end = (
+        login | {"recovered": True},
+        {"message": "error", "error": "x", "code": "unavailable"},
+    )
+    script = [[login], [again, end], [again, end], [again]]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        words = script.pop(0)
+        writer.write(b"".join(json.dumps(word).encode() + b"\n" for word in words))
+        if script:
+            writer.close()
+        else:
+            await reader.read()
+            writer.close()
+
+    async def play() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with Client([f"127.0.0.1:{port}"], "alice", heartbeat=None) as client:
+            reports = await take(client, 6)
+        assert [type(each) for each in reports] == [Disconnected, Resumed] * 3
+        server.close()
 
     run(play())
 

@@ -227,11 +227,12 @@ class Client(Shell[Report]):
             if not piece:
                 return reason
             self._deliver(session.receive(piece))
+            # Even if it ends with the next word: what was resumed is to be told as lost then.
+            self._note_ready(line)
             if session.over is not None:
                 raise session.over
             if session.lost is not None:
                 return session.lost
-            self._note_ready(line)
 
     def _note_ready(self, line: Line) -> None:
         """Let the heartbeats, and at last the commands, go out once the server takes them."""
