@@ -15,7 +15,7 @@ import uvloop
 from wood.exchange import memory
 from wood.exchange.cluster.exchange import KEPT, ClusterExchange
 from wood.exchange.cluster.keys import Keys
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.exchange.memory import MemoryExchange, microseconds
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth
@@ -54,7 +54,7 @@ class Recorder:
         return [event for batch in self.batches for event in batch.events]
 
 
-async def run(exchange: Exchange, commands: list[Command]) -> list[Event]:
+async def run(exchange: Partition, commands: list[Command]) -> list[Event]:
     """Submit commands at once and return the events that answer them."""
     recorder = Recorder()
     exchange.attach(recorder)
@@ -122,7 +122,7 @@ class Participants:
 class Engine(ABC):
     """An engine whose sweeps, and whose time as far as they go by it, are up to the test."""
 
-    exchange: Exchange
+    exchange: Partition
 
     def __init__(self) -> None:
         self.said = Recorder()

@@ -133,8 +133,12 @@ def test_nothing_is_taken_after_its_session_was_told(redis_url: str, prefix: str
             await go_on.wait()
             return await send()
 
-        # As connections that waited for room, and say then what they had held back.
-        a.when_room(lambda: a.submit([order(next(later))]) if len(told.snapshots) == 1 else None)
+        def room(partition: str) -> None:
+            # As connections that waited for room, and say then what they had held back.
+            if len(told.snapshots) == 1:
+                a.submit([order(next(later))])
+
+        a.when_room(room)
         interfere(a, held)
         a.submit([order(1)])
         await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import pytest
 
 from tests.engines import INSTRUMENTS, Recorder, run, with_loop
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.exchange.memory import MAX_COMMANDS, MemoryExchange
 from wood.model.commands import (
     AmendOrder,
@@ -50,7 +50,7 @@ class ExchangeTests(ABC):
     """The suite."""
 
     @abstractmethod
-    def exchange(self, max_open_orders: int = 100, kept: int = 100_000) -> Exchange:
+    def exchange(self, max_open_orders: int = 100, kept: int = 100_000) -> Partition:
         """A fresh engine with the instruments WOOD and PEAR."""
 
     def answers(self, *commands: Command) -> list[Event]:

@@ -35,7 +35,7 @@ def test_a_queue_full_of_heartbeats_has_room_again(redis_url: str, prefix: str) 
             ClusterExchange(INSTRUMENTS, redis_url, prefix, max_queue=8),
             asyncio.Event(),
         )
-        exchange.when_room(room.set)
+        exchange.when_room(lambda partition: room.set())
         await exchange.start()
         exchange.submit([new("A", 1, BUY, 1, 1)])
         await asyncio.sleep(0)  # it is on its way

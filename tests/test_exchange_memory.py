@@ -84,7 +84,7 @@ def test_the_queue_says_when_it_is_full_and_when_it_has_room() -> None:
         exchange = MemoryExchange(INSTRUMENTS, max_queue=2000)
         recorder = await started(exchange)
         rooms: list[int] = []
-        exchange.when_room(lambda: rooms.append(len(recorder.batches)))
+        exchange.when_room(lambda partition: rooms.append(len(recorder.batches)))
         full: list[bool] = []
         exchange.submit([refuse("")] * 1999)
         full.append(exchange.full)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import pytest
 
 from tests.engines import INSTRUMENTS, with_loop
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.exchange.memory import MemoryExchange
 from wood.model.commands import Command
 from wood.model.errors import ConfigError
@@ -22,7 +22,7 @@ LINE = b'{"message":"cancelOrder","orderId":1}\n'
 SETTINGS = Settings(private=0, public=0, drain=0.5)
 
 
-class SlowExchange(Exchange):
+class SlowExchange(Partition):
     """Holds commands back until `go`, as an engine does whose Redis is away."""
 
     def __init__(self, limit: int) -> None:
@@ -37,16 +37,17 @@ class SlowExchange(Exchange):
             self.engine.attach(reader)
         await self.engine.start()
 
-    def submit(self, commands: Sequence[Command]) -> None:
+    def submit(self, commands: Sequence[Command]) -> str | None:
         self.waiting += commands
         if self.going:
             self.go()
+        return self.name if self.full else None
 
     def go(self) -> None:
         self.going = True
         self.engine.submit(self.waiting)
         self.waiting = []
-        self._room()
+        self._room(self.name)
 
     @property
     def full(self) -> bool:
@@ -194,7 +195,7 @@ def test_an_engine_that_fails_is_told_and_the_node_can_be_aborted() -> None:
         def apply(batch: Batch) -> None:
             raise monkey
 
-        node._feed.apply = apply  # type: ignore[method-assign]
+        node._markets["main"].feed.apply = apply  # type: ignore[method-assign]
         writer.write(LINE)
         assert await node.failure is monkey
         await node.abort("the server failed")

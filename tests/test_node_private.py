@@ -355,7 +355,7 @@ class TestHeartbeats:
             await desk.ask(connection, LOGIN.replace(b"}", b',"heartbeat":3600}'))
             connection._beat()
             assert transport.told() == [
-                {"message": "heartbeat", "epoch": desk.router.epoch, "seq": 1}
+                {"message": "heartbeat", "epoch": desk.router.places["main"][0], "seq": 1}
             ]
             connection.pause_writing()
             connection._beat()

@@ -109,7 +109,7 @@ def played(
         await scene(exchange, watcher)
         await watcher.node.stop()
         await watcher.close()
-        assert not watcher.node._recovery._tasks
+        assert not watcher.node._tasks._tasks
         assert len(asyncio.all_tasks()) == 1
 
     with_loop(test)
@@ -177,7 +177,7 @@ def test_who_goes_is_waited_for_by_nobody(where: str, how: str) -> None:
         (exchange.near if where == "before the answer" else exchange.open).clear()
         watcher.say(**RESUME)
         await until(lambda: exchange.asked == (1 if where == "before the answer" else 2))
-        (task,) = watcher.node._recovery._tasks
+        (task,) = watcher.node._tasks._tasks
         if how == "leaves":
             # With a reset: one who only closes cannot be told from one who listens.
             sock = watcher.writer.get_extra_info("socket")

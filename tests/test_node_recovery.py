@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.engines import INSTRUMENTS, with_loop
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.exchange.memory import MemoryExchange
 from wood.model.commands import Command
 from wood.model.errors import JournalTrimmed
@@ -22,7 +22,7 @@ from wood.wire.market_data import SubscribedJson
 BOOKS = {symbol: BookSnapshot([], []) for symbol in INSTRUMENTS}
 
 
-class Past(Exchange):
+class Past(Partition):
     """A journal that a test writes as it likes: of one history, until it is changed."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Past(Exchange):
 
     async def start(self) -> None: ...
 
-    def submit(self, commands: Sequence[Command]) -> None: ...
+    def submit(self, commands: Sequence[Command]) -> str | None: ...
 
     @property
     def full(self) -> bool:
@@ -293,29 +293,6 @@ def test_a_promise_that_cannot_be_kept_is_not(what: str, monkeypatch: pytest.Mon
             async for _ in pages:
                 pass
         assert scene.past.reading == 0
-
-    with_loop(test)
-
-
-def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
-    async def test() -> None:
-        scene = Scene()
-        missed: list[int] = []
-
-        async def work() -> None:
-            while len(missed) < 2:
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError:
-                    missed.append(1)
-            await asyncio.Event().wait()
-
-        task = scene.recovery.start(work())
-        await turns()
-        await scene.recovery.close()
-        await scene.recovery.close()
-        assert task.cancelled()
-        assert len(missed) == 2
 
     with_loop(test)
 

@@ -77,7 +77,8 @@ HISTORY = [
         opened(11, None),
         accepted(12, A),
     ),
-    batch(5, 13, 13, accepted(13, A)),
+    batch(5, 13, 13, opened(13, 11)),
+    batch(6, 14, 14, accepted(14, A)),
 ]
 
 EVERYTHING = [1, 4, 5, 7, 8, 10]

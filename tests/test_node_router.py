@@ -12,6 +12,7 @@ from wood.model.events import (
     OrderAccepted,
     OrdersListed,
     ParticipantDisabled,
+    Places,
     SessionClosed,
     SessionOpened,
     Snapshot,
@@ -48,8 +49,8 @@ class Client:
         self.happened += [_word(line) for line in self.out] + [code.value]
         self.out.clear()
 
-    def logged_in(self, event: SessionOpened, epoch: int) -> bytes | None:
-        return None if self.replays else REPORTS.login(event, epoch)
+    def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
+        return None if self.replays else REPORTS.login(event, places)
 
     def login_refused(self, event: LoginRefused) -> None:
         self.happened.append(f"refused: {event.code}")
@@ -196,7 +197,7 @@ class TestHeartbeats:
         router = started(x=client)
         tell(router, HeartbeatAnswered("x", "x"), accepted("x", "x", 6), first=6, last=6)
         assert client.happened == ['1,"seq":5', "NEW", "flush"]
-        assert (router.epoch, router.seq) == (1, 6)
+        assert router.places == {"main": (1, 6)}
 
     def test_a_new_epoch_is_told_first_and_once_to_those_with_a_name(self) -> None:
         named, nameless = Client(), Client()

@@ -48,7 +48,7 @@ EVERY: dict[str, Callable[[Reports], bytes]] = {
         OrderCanceled(2, "A", "PEAR", 1, 3), TIME
     ),
     "amended": lambda reports: reports.amended(OrderAmended(1, "A", "PEAR", 1, 41, 3), TIME),
-    "heartbeat": lambda reports: reports.heartbeat(TIME, 42),
+    "heartbeat": lambda reports: reports.heartbeat({"main": (TIME, 42)}),
     "error": lambda reports: reports.error(ErrorCode.RATE, 'say "\n\x00é'),
     "error of an order": lambda reports: reports.error(ErrorCode.LIMIT, "x", BIG, "WOOD"),
     "error in another": lambda reports: reports.error(ErrorCode.LIMIT, "x", 0, "PEAR"),
@@ -108,4 +108,4 @@ def test_who_has_no_name_is_told_what_the_challenge_tells() -> None:
     assert reports.canceled(OrderCanceled(2, "A", "WOOD", 7, 3), TIME) == (
         start + b'7,"report":"CANCELED"}\n'
     )
-    assert reports.heartbeat(TIME, 42) == b'{"message":"heartbeat"}\n'
+    assert reports.heartbeat({"main": (TIME, 42)}) == b'{"message":"heartbeat"}\n'

@@ -11,6 +11,7 @@ from wood.model.events import OrderAmended, OrderCanceled, SessionOpened
 from wood.wire.session_reports import SessionJson, SessionPacked, SessionReports
 
 EPOCH = 1763720000123456
+PLACES = {"main": (EPOCH, 99)}
 LONGEST = f"{EPOCH}-42"
 
 
@@ -20,10 +21,10 @@ def opened(recovered: bool | None, orders: bool = False) -> SessionOpened:
 
 
 LOGINS: dict[str, Callable[[SessionReports], bytes]] = {
-    "fresh": lambda reports: reports.login(opened(None), EPOCH),
-    "recovered": lambda reports: reports.login(opened(True), EPOCH),
-    "lost": lambda reports: reports.login(opened(False, orders=True), EPOCH),
-    "lost, and nothing open": lambda reports: reports.login(opened(False), EPOCH),
+    "fresh": lambda reports: reports.login(opened(None), PLACES),
+    "recovered": lambda reports: reports.login(opened(True), PLACES),
+    "lost": lambda reports: reports.login(opened(False, orders=True), PLACES),
+    "lost, and nothing open": lambda reports: reports.login(opened(False), PLACES),
 }
 
 
@@ -60,7 +61,7 @@ def test_reports_to_the_byte() -> None:
         start + b'7,"report":"AMENDED","price":20.5,"quantity":30,"seq":16,"symbol":"PEAR",'
         b'"time":1461763950.458237,"leaves":30}\n'
     )
-    assert reports.heartbeat(EPOCH, 42) == (
+    assert reports.heartbeat({"main": (EPOCH, 42)}) == (
         b'{"message":"heartbeat","epoch":1763720000123456,"seq":42}\n'
     )
 
@@ -78,10 +79,10 @@ def test_answers_to_a_login_to_the_byte() -> None:
         b'{"message":"login","participant":"alice","session":"1763720000123456-42",'
         b'"epoch":1763720000123456,"seq":42'
     )
-    assert reports.login(opened(None), EPOCH) == begin + b"}\n"
-    assert reports.login(opened(True), EPOCH) == begin + b',"recovered":true}\n'
-    assert reports.login(opened(False), EPOCH) == begin + b',"recovered":false,"orders":[]}\n'
-    assert reports.login(opened(False, orders=True), EPOCH) == (
+    assert reports.login(opened(None), PLACES) == begin + b"}\n"
+    assert reports.login(opened(True), PLACES) == begin + b',"recovered":true}\n'
+    assert reports.login(opened(False), PLACES) == begin + b',"recovered":false,"orders":[]}\n'
+    assert reports.login(opened(False, orders=True), PLACES) == (
         begin + b',"recovered":false,"orders":['
         b'{"orderId":18446744073709551615,"symbol":"WOOD","side":"BUY","price":145.5,"quantity":3},'
         b'{"orderId":0,"symbol":"PEAR","side":"SELL","price":20.5,"quantity":90071992547409910}'

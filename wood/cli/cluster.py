@@ -3,13 +3,15 @@
 import asyncio
 import re
 import sys
+from collections.abc import Mapping
 
 import click
 import msgspec
 
-from wood.exchange.cluster.admin import Partition
+from wood.exchange.cluster.admin import Partition, partitions
 from wood.exchange.cluster.client import URL
 from wood.exchange.cluster.keys import PREFIX
+from wood.model.errors import ConfigError
 from wood.model.events import Batch
 
 
@@ -53,18 +55,27 @@ def export(redis: str, prefix: str) -> None:
 
 
 async def _export(url: str, prefix: str) -> None:
-    partition = Partition(url, prefix)
+    found = await partitions(url, prefix)
+    if not found:
+        raise ConfigError(f"there is no journal under the prefix {prefix!r}")
     try:
-        async for batch in partition.journal():
-            sys.stdout.buffer.write(_lines(batch))
+        for name, partition in found.items():
+            where = {"partition": name} if len(found) > 1 else {}
+            async for batch in partition.journal():
+                sys.stdout.buffer.write(_lines(batch, where))
         sys.stdout.buffer.flush()
     finally:
+        await _close(found)
+
+
+async def _close(found: Mapping[str, Partition]) -> None:
+    for partition in found.values():
         await partition.close()
 
 
-def _lines(batch: Batch) -> bytes:
+def _lines(batch: Batch, where: dict[str, str]) -> bytes:
     encode = msgspec.json.encode
-    place = {"epoch": batch.epoch, "time": batch.time}
+    place = {**where, "epoch": batch.epoch, "time": batch.time}
     return b"".join(
         encode({"event": type(event).__name__, **place, **msgspec.structs.asdict(event)}) + b"\n"
         for event in batch.events
@@ -91,19 +102,19 @@ def reset(redis: str, prefix: str, yes: bool) -> None:
 
 
 async def _reset(url: str, prefix: str, yes: bool) -> None:
-    partition = Partition(url, prefix)
+    found = await partitions(url, prefix)
     try:
-        resting = await partition.resting()
-        if resting is None:
+        if not found:
             click.echo(f"there is no book under the prefix {prefix}")
             return
+        resting = sum([await partition.resting() or 0 for partition in found.values()])
         if not yes:
             click.confirm(
                 f"delete the journal and {resting} open orders under the prefix {prefix}?",
                 abort=True,
                 err=True,
             )
-        cleared = await partition.clear(_say_waiting)
+        cleared = sum([await partition.clear(_say_waiting) for partition in found.values()])
         click.echo(f"cleared: {cleared} orders were open")
     finally:
-        await partition.close()
+        await _close(found)

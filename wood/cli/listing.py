@@ -19,15 +19,16 @@ def listed(options: Iterable[str], file: Path | None) -> Instruments:
 
 
 def parse_option(text: str) -> Instrument:
-    """Read NAME:TICK:LOT; the lot, or both, may be left out. Raises `ConfigError`."""
-    parts = text.split(":")
+    """Read NAME:TICK:LOT@PARTITION; all but the name may be left out. Raises `ConfigError`."""
+    listing, at, partition = text.partition("@")
+    parts = listing.split(":")
     if len(parts) > 3:
         raise ConfigError(f"--instrument {text!r}: write NAME:TICK:LOT, such as {DEFAULT}")
-    return Instrument(*parts)
+    return Instrument(*parts, **({"partition": partition} if at else {}))
 
 
 def read_file(file: Path) -> list[Instrument]:
-    """Read tables [[instrument]] with `symbol`, `tick` and `lot`. Raises `ConfigError`."""
+    """Read tables [[instrument]]: `symbol`, `tick`, `lot`, `partition`. Raises `ConfigError`."""
     try:
         # Numbers stay the text they are: a binary float would no longer be the tick.
         tables = tomllib.loads(file.read_text("utf-8"), parse_float=str).get("instrument")
@@ -41,9 +42,11 @@ def read_file(file: Path) -> list[Instrument]:
 
 
 def _instrument(file: Path, table: dict[str, object]) -> Instrument:
-    unknown = set(table) - {"symbol", "tick", "lot"}
+    unknown = set(table) - {"symbol", "tick", "lot", "partition"}
     if unknown or "symbol" not in table:
-        raise ConfigError(f"{file}: an instrument has symbol, tick and lot, not {sorted(table)}")
+        raise ConfigError(
+            f"{file}: an instrument has symbol, tick, lot, partition, not {sorted(table)}"
+        )
     if any(isinstance(value, bool | list | dict) for value in table.values()):
-        raise ConfigError(f"{file}: symbol, tick and lot are strings or numbers")
+        raise ConfigError(f"{file}: what an instrument has are strings or numbers")
     return Instrument(**{key: str(value) for key, value in table.items()})

@@ -1,7 +1,7 @@
 """The options of `wood` itself, which is a server with `-s` and random traders with `-c`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from wood.cli.cluster import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
 from wood.cli.serve import serve
-from wood.exchange.cluster.exchange import KEPT, ClusterExchange
+from wood.exchange.cluster.engine import cluster_engine
+from wood.exchange.cluster.exchange import KEPT
 from wood.exchange.cluster.membership import LEASE
 from wood.exchange.exchange import Exchange
 from wood.exchange.journal import KEPT as MEMORY_KEPT
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth
+from wood.model.errors import ConfigError
+from wood.model.instruments import Instruments
 from wood.node.settings import Settings
 from wood.tools.traders import run_traders
 
@@ -49,7 +52,8 @@ _OPTIONS = [
         "--instrument",
         multiple=True,
         metavar="NAME:TICK:LOT",
-        help=f"-s: list an instrument; repeatable, the first is the default one. [{DEFAULT}]",
+        help=f"-s: list an instrument; repeatable, the first is the default one. [{DEFAULT}] With "
+        "-m NAME:TICK:LOT@PARTITION puts it in a partition, which has a journal of its own.",
     ),
     _option(
         "--instruments",
@@ -224,7 +228,7 @@ def _serve(settings: dict[str, Any]) -> None:
     serve(_exchange(settings), Settings(**chosen), settings["log_level"])
 
 
-def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
+def _exchange(settings: dict[str, Any]) -> Callable[[], Awaitable[Exchange]]:
     """What makes the engine, once there is an event loop. Raises `ConfigError`."""
     instruments = listed(settings["instrument"], settings["instruments"])
     rules = {name: settings[name] for name in ("max_open_orders", "max_resting_orders")}
@@ -233,9 +237,9 @@ def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
         path = settings["participants"]
         file = None if path is None else ParticipantFile(path)
         kept = settings["journal"] or MEMORY_KEPT
-        return partial(MemoryExchange, instruments, kept=kept, participants=file, **rules)
+        return partial(_memory, instruments, kept=kept, participants=file, **rules)
     return partial(
-        ClusterExchange,
+        cluster_engine,
         instruments,
         settings["redis"],
         settings["prefix"],
@@ -244,6 +248,12 @@ def _exchange(settings: dict[str, Any]) -> Callable[[], Exchange]:
         lease=settings["lease"],
         **rules,
     )
+
+
+async def _memory(instruments: Instruments, **options: Any) -> Exchange:
+    if len(instruments.partitions) > 1:
+        raise ConfigError("several partitions need -m: a single server has one journal")
+    return MemoryExchange(instruments, **options)
 
 
 def _no_options_before(context: click.Context) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
 from typing import Any
 
@@ -19,7 +19,9 @@ from wood.tools.signals import SIGNALS, stop_signal
 log = logging.getLogger("wood")
 
 
-def serve(make_exchange: Callable[[], Exchange], settings: Settings, log_level: str) -> None:
+def serve(
+    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, log_level: str
+) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
@@ -41,9 +43,9 @@ def _max_connections(settings: Settings) -> int:
 
 
 async def _serve(
-    make_exchange: Callable[[], Exchange], settings: Settings, max_connections: int
+    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
 ) -> None:
-    node = Node(make_exchange(), settings, max_connections)
+    node = Node(await make_exchange(), settings, max_connections)
     # The threads of the event loop begin with the first name that is looked up, signals blocked.
     await asyncio.get_running_loop().getaddrinfo("localhost", None)
     with stop_signal() as stop:

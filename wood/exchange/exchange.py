@@ -1,7 +1,7 @@
 """What a node knows of an engine, whether that lives in this process or in Redis."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from wood.model.commands import Command
@@ -29,15 +29,15 @@ class Exchange(ABC):
     def __init__(self, instruments: Instruments) -> None:
         self.instruments = instruments
         self._readers: list[Reader] = []
-        self._room: Callable[[], None] = lambda: None
+        self._room: Callable[[str], None] = lambda partition: None
         self._fail: Callable[[Exception], None] = lambda error: None
 
     def attach(self, reader: Reader) -> None:
         """Let `reader` see the journal from `start` on."""
         self._readers.append(reader)
 
-    def when_room(self, call: Callable[[], None]) -> None:
-        """Have `call` called each time the queue, once `full`, has room again."""
+    def when_room(self, call: Callable[[str], None]) -> None:
+        """Have `call` called with the name of a partition whose queue was full and has room."""
         self._room = call
 
     def when_failed(self, call: Callable[[Exception], None]) -> None:
@@ -51,9 +51,40 @@ class Exchange(ABC):
     async def start(self) -> None:
         """Make ready to take commands; reset the readers. Raises `ConfigError` if it cannot."""
 
+    @property
     @abstractmethod
-    def submit(self, commands: Sequence[Command]) -> None:
-        """Queue commands, in order. Never blocks and never refuses; see `full`."""
+    def partitions(self) -> Mapping[str, "Partition"]:
+        """By name, each with a journal of its own; that of the default instrument is first."""
+
+    @abstractmethod
+    def submit(self, commands: Sequence[Command]) -> str | None:
+        """Queue commands, in order. Never blocks and never refuses.
+
+        Returns the name of a partition whose queue is so full now that the node must not hear who
+        said these any further, until there is room in it again; None if there is no such.
+        """
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until everything submitted so far is answered, or the engine has failed."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what the engine holds. Safe to call twice."""
+
+
+class Partition(Exchange):
+    """An engine whose instruments share one journal, and are decided in one atomic step."""
+
+    @property
+    def name(self) -> str:
+        """The name of the partition."""
+        return self.instruments.default.partition
+
+    @property
+    def partitions(self) -> Mapping[str, "Partition"]:
+        """Itself."""
+        return {self.name: self}
 
     @property
     @abstractmethod
@@ -80,11 +111,3 @@ class Exchange(ABC):
     @abstractmethod
     async def snapshot(self) -> Snapshot:
         """The books as they stand, and the number of the last event in them."""
-
-    @abstractmethod
-    async def drain(self) -> None:
-        """Wait until everything submitted so far is answered, or the engine has failed."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Let go of what the engine holds. Safe to call twice."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from msgspec.structs import replace
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS, Book, OpenOrders
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.exchange.journal import KEPT, Journal
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth, Sessions, epoch_of
@@ -69,7 +69,7 @@ def microseconds() -> int:
     return time.time_ns() // 1000
 
 
-class MemoryExchange(Exchange):
+class MemoryExchange(Partition):
     """Decides what has arrived once in each turn of the event loop.
 
     So commands that arrive together share a batch, and one that arrives alone does not wait.
@@ -125,7 +125,7 @@ class MemoryExchange(Exchange):
         for reader in self._readers:
             reader.reset(snapshot)
 
-    def submit(self, commands: Sequence[Command]) -> None:
+    def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands for the next turn of the event loop."""
         self._queue.extend(commands)
         if len(self._queue) >= self._max_queue:
@@ -134,6 +134,7 @@ class MemoryExchange(Exchange):
             self._scheduled = True
             self._idle.clear()
             self._loop.call_soon(self._turn)
+        return self.name if self.full else None
 
     @property
     def full(self) -> bool:
@@ -156,7 +157,7 @@ class MemoryExchange(Exchange):
     async def snapshot(self) -> Snapshot:
         """The books between two batches."""
         books = {symbol: book.snapshot() for symbol, book in self.books.items()}
-        return Snapshot("main", self._epoch, self._seq, self._time, books)
+        return Snapshot(self.name, self._epoch, self._seq, self._time, books)
 
     async def drain(self) -> None:
         """Wait until the queue is empty."""
@@ -224,7 +225,7 @@ class MemoryExchange(Exchange):
             self._idle.set()
         if self._was_full and len(self._queue) <= self._max_queue // 2:
             self._was_full = False
-            self._room()
+            self._room(self.name)
 
     def _decide(self) -> Batch:
         """Take commands off the queue until the batch is long enough, and decide them."""
@@ -251,7 +252,7 @@ class MemoryExchange(Exchange):
             if size + len(events) >= MAX_EVENTS:
                 break
         self._seq = seq
-        return Batch("main", self._epoch, "main", self._number, first, seq, self._time, events)
+        return Batch(self.name, self._epoch, "main", self._number, first, seq, self._time, events)
 
     def _other(self, command: Command, seq: int, events: list[Event]) -> tuple[int, int]:
         """Decide what is not a new order; return (last number, size of the answer beside events).

@@ -89,6 +89,10 @@ class Refuse(Command, frozen=True, gc=False):
     symbol: str | None = None
 
 
+Seen = tuple[str | None, int | None, int | None]
+"""What one who resumes had: the session, the last number that it saw, and of which epoch."""
+
+
 class OpenSession(Command, frozen=True, gc=False):
     """Log in as `name`, through an anonymous connection which is the `session` that asks.
 
@@ -96,6 +100,9 @@ class OpenSession(Command, frozen=True, gc=False):
     resumes names the session that it had (`resumes`), or the last number that it saw (`last_seq`)
     and of which epoch that is, or all of them. `cancel_orders` cancels what the participant has
     open once the last of its connections that asked for that is gone.
+
+    Where there are several partitions `seen` has the same for each: by its name what the client had
+    there. Each is asked with its own.
 
     An anonymous participant that asks for that opens a session too, under its own name.
     """
@@ -106,6 +113,7 @@ class OpenSession(Command, frozen=True, gc=False):
     last_seq: int | None = None
     epoch: int | None = None
     cancel_orders: bool = False
+    seen: dict[str, Seen] = {}
 
     @property
     def is_resuming(self) -> bool:

@@ -5,10 +5,18 @@ partition have no gaps, except that a `Trade` takes two, `seq` for the resting o
 `seq + 1` for the incoming one's. Answers that change nothing have no number and only a place.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from wood.model.errors import ErrorCode
 from wood.model.orders import Side, TimeInForce
+
+Place = tuple[int, int]
+"""An epoch, and the number of an event in it."""
+
+Places = Mapping[str, Place]
+"""How far something is in the journal of each partition."""
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -136,6 +144,8 @@ class SessionOpened(Event, frozen=True, gc=False):
     the `generation` of the session from now on. `last_seq` is what the client had seen;
     `recovered` tells whether all since then is known to stand in the journal, None if nobody asked.
     If it does not, `orders` are those open now; None too where the answer to them got lost.
+
+    Where there are several partitions, `parts` has the event of each, and this is their sum.
     """
 
     seq: int
@@ -146,6 +156,7 @@ class SessionOpened(Event, frozen=True, gc=False):
     last_seq: int | None
     recovered: bool | None
     orders: list[OpenOrder] | None
+    parts: dict[str, "SessionOpened"] | None = None
 
     @property
     def generation(self) -> int:

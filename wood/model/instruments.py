@@ -15,13 +15,22 @@ MAX_LOTS = 10**12
 MAX_LEVEL_LOTS = 2**53
 """No level's total reaches this many lots."""
 
+PARTITION = "main"
+"""The partition of all instruments for which no other is named."""
+
 _SYMBOL = re.compile(r"[A-Za-z0-9_.-]{1,32}", re.ASCII)
+_PARTITION = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
 
 
 class Instrument:
-    """One tradable thing. `price` and `quantity` convert between the wire and whole units."""
+    """One tradable thing. `price` and `quantity` convert between the wire and whole units.
 
-    def __init__(self, symbol: str, tick: str = "0.01", lot: str = "1") -> None:
+    Instruments of the same `partition` share a journal.
+    """
+
+    def __init__(
+        self, symbol: str, tick: str = "0.01", lot: str = "1", partition: str = PARTITION
+    ) -> None:
         if not _SYMBOL.fullmatch(symbol):
             raise ConfigError(
                 f"instrument {symbol!r}: a symbol is 1 to 32 of the characters A-Z a-z 0-9 _ . -"
@@ -31,7 +40,13 @@ class Instrument:
             self.quantity = Scale("quantity", lot, MAX_LOTS)
         except Refusal as refusal:
             raise ConfigError(f"instrument {symbol}: {refusal.text}") from None
+        if not _PARTITION.fullmatch(partition):
+            raise ConfigError(
+                f"instrument {symbol}: a partition is 1 to 16 of the characters a-z 0-9, "
+                f"not {partition!r}"
+            )
         self.symbol = symbol
+        self.partition = partition
 
     @property
     def tick(self) -> str:
@@ -59,6 +74,15 @@ class Instruments(Mapping[str, Instrument]):
         if not self._by_symbol:
             raise ConfigError("an exchange needs at least one instrument")
         self.default = next(iter(self._by_symbol.values()))
+        self.partitions: dict[str, tuple[str, ...]] = {}
+        """The symbols of each partition; that of the default instrument comes first."""
+        for symbol, instrument in self._by_symbol.items():
+            same = self.partitions.get(instrument.partition, ())
+            self.partitions[instrument.partition] = (*same, symbol)
+
+    def of(self, partition: str) -> "Instruments":
+        """Those of one partition."""
+        return Instruments(self._by_symbol[symbol] for symbol in self.partitions[partition])
 
     def __getitem__(self, symbol: str) -> Instrument:
         return self._by_symbol[symbol]

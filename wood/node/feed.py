@@ -15,7 +15,6 @@ from wood.wire.market_data import (
     MarketData,
     SubscribedJson,
     SubscribedPacked,
-    epoch_began,
 )
 
 Register = dict[str, dict[MarketData, list[Channel]]]
@@ -23,9 +22,13 @@ Register = dict[str, dict[MarketData, list[Channel]]]
 
 
 class Feed:
-    """A reader of the journal that tells its subscribers."""
+    """A reader of the journal that tells its subscribers.
 
-    def __init__(self, instruments: Instruments) -> None:
+    Where there are several partitions it says which one it is of.
+    """
+
+    def __init__(self, instruments: Instruments, partition: str | None = None) -> None:
+        self._partition = partition
         self.book = PublicBook()
         self._encoders: dict[str, MarketData] = {
             "basic": BasicJson(instruments),
@@ -67,7 +70,9 @@ class Feed:
         key = (encoding, tuple(sorted(symbols)), depth)
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = Channel(key, self._encoders[encoding], self.book)
+            encoder = self._encoders[encoding]
+            channel = Channel(key, encoder, self.book, self._partition)
+            self._channels[key] = channel
             self._viewers += depth is not None
             for register in self._registers(channel):
                 for symbol in symbols:
@@ -132,7 +137,7 @@ class Feed:
         """Redis was started anew and lost nothing: who resumes later must know by which epoch."""
         for channel in self._channels.values():
             if channel.encoding != "basic":
-                line = epoch_began(batch.epoch, batch.first - 1, channel.encoding)
+                line = channel.epoch_began(batch.epoch, batch.first - 1)
                 channel.lines.append(line)
                 for subscriber in channel.behind:
                     subscriber.traded(line)

@@ -15,13 +15,13 @@ from wood.model.errors import ConfigError
 from wood.model.participants import anonymous_name
 from wood.node.connection import Connection, Pause
 from wood.node.failures import Failures
-from wood.node.feed import Feed
+from wood.node.market import Market
 from wood.node.private import Encodings, PrivateConnection, Surroundings
 from wood.node.public import PublicConnection
-from wood.node.recovery import Recovery
 from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
+from wood.node.tasks import Tasks
 from wood.node.throttle import Throttle
 from wood.wire.reports import JsonReports, PackedReports
 from wood.wire.session_reports import SessionJson, SessionPacked
@@ -37,16 +37,22 @@ class Node:
 
     def __init__(self, exchange: Exchange, settings: Settings, max_connections: int) -> None:
         self._router = Router()
-        self._feed = Feed(exchange.instruments)
-        self._recovery = Recovery(exchange, self._feed.book)
+        several = len(exchange.partitions) > 1
+        self._markets = {
+            name: Market(partition, name=name if several else None)
+            for name, partition in exchange.partitions.items()
+        }
+        self._tasks = Tasks()
         self._exchange = exchange
         self._settings = settings
         self._max_connections = max_connections
         self._connections: dict[Connection, None] = {}
         self._listeners: list[asyncio.Server] = []
         self._numbers = itertools.count(1)
-        self._waiting: deque[PrivateConnection] = deque()
-        """Those that the full queue keeps waiting, the longest first."""
+        self._waiting: dict[str, deque[PrivateConnection]] = {
+            name: deque() for name in exchange.partitions
+        }
+        """Those that the full queue of a partition keeps waiting, the longest first."""
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         """Done when the engine has failed; the node is then to be aborted."""
         self._stopping: asyncio.Task[None] | None = None
@@ -56,8 +62,9 @@ class Node:
         self._answered = asyncio.Event()
         self._surroundings = self._surround()
         exchange.attach(self._router)
-        exchange.attach(self._feed)
-        exchange.attach(self._recovery)
+        for name, partition in exchange.partitions.items():
+            partition.attach(self._markets[name].feed)
+            partition.attach(self._markets[name].recovery)
         exchange.when_room(self._resume)
         exchange.when_failed(self._failed)
 
@@ -123,7 +130,7 @@ class Node:
             connection.abort(reason)
         if self._connections:
             await self._gone.wait()
-        await self._recovery.close()
+        await self._tasks.close()
         await self._exchange.close()
 
     # Owner of connections
@@ -158,15 +165,16 @@ class Node:
         Each connection is paused by what it says itself, so that one that says little is heard
         however much others say, and the queue exceeds its bound by a turn of each at most.
         """
-        self._exchange.submit(commands)
-        if self._exchange.full and Pause.QUEUE not in connection.pauses:
+        full = self._exchange.submit(commands)
+        if full is not None and Pause.QUEUE not in connection.pauses:
             connection.pause(Pause.QUEUE)
-            self._waiting.append(connection)
+            self._waiting[full].append(connection)
 
-    def _resume(self) -> None:
+    def _resume(self, partition: str) -> None:
         """Hear those again who have waited longest, until the queue is full again."""
-        while self._waiting and not self._exchange.full:
-            self._waiting.popleft().resume(Pause.QUEUE)
+        waiting, engine = self._waiting[partition], self._exchange.partitions[partition]
+        while waiting and not engine.full:
+            waiting.popleft().resume(Pause.QUEUE)
 
     def _failed(self, error: Exception) -> None:
         if not self.failure.done():
@@ -188,7 +196,7 @@ class Node:
             ),
             Failures(asyncio.get_running_loop().time),
             self._submit,
-            self._recovery.start,
+            self._tasks.start,
         )
 
     def _private_connection(self) -> PrivateConnection:
@@ -206,12 +214,12 @@ class Node:
         return PublicConnection(
             f"p{next(self._numbers)}",
             self,
-            self._feed,
-            self._recovery,
+            self._markets,
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,
             throttle=self._throttle(),
+            start=self._tasks.start,
         )
 
     def _throttle(self) -> Throttle | None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
 from wood.model.errors import ErrorCode, JournalTrimmed
-from wood.model.events import LoginRefused, SessionOpened
+from wood.model.events import LoginRefused, Places, SessionOpened
 from wood.node.connection import TURN, Connection, Owner, Pause
 from wood.node.failures import Failures
 from wood.node.pulse import Pulse
@@ -122,7 +122,7 @@ class PrivateConnection(Connection):
             self._node.router.remove(self)
         self.finish(text)
 
-    def logged_in(self, event: SessionOpened, epoch: int) -> bytes | None:
+    def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
         """Go on under a name; if there is something to replay, that comes before the answer."""
         session, encodings = self.session, self._node.encodings
         log.info(
@@ -136,7 +136,8 @@ class PrivateConnection(Connection):
         reports = encodings.session_packed if session.packed else encodings.session_json
         self.reports = reports
         self._cancel_timer()
-        if event.recovered is False and event.orders is None:
+        parts = event.parts or {next(iter(places)): event}
+        if any(part.recovered is False and part.orders is None for part in parts.values()):
             self.dismiss(
                 ErrorCode.UNAVAILABLE, "the open orders got lost on their way; log in again"
             )
@@ -145,14 +146,21 @@ class PrivateConnection(Connection):
             self._pulse = Pulse(
                 session.heartbeat, lambda: not self.pauses, self._beat, self._silent
             )
-        answer = reports.login(event, epoch)
-        if not event.recovered or (event.last_seq or 0) >= event.seq - 1:
+        answer = reports.login(event, places)
+        missed = {
+            partition: part
+            for partition, part in parts.items()
+            if part.recovered and (part.last_seq or 0) < part.seq - 1
+        }
+        if not missed:
             return answer
         self.flush()
-        if session.epoch != epoch:
-            # If the replay breaks off, its numbers are of this epoch.
-            self.write(reports.heartbeat(epoch, event.last_seq or 0))
-        self._replay = self._node.start(self._catch_up(event, answer))
+        for partition, part in missed.items():
+            epoch = places[partition][0]
+            if session.epochs.get(partition) != epoch:
+                # If the replay breaks off, its numbers are of this epoch.
+                self.write(reports.heartbeat({partition: (epoch, part.last_seq or 0)}))
+        self._replay = self._node.start(self._catch_up(missed, answer))
         return None
 
     def login_refused(self, event: LoginRefused) -> None:
@@ -309,21 +317,22 @@ class PrivateConnection(Connection):
     def _beat(self) -> None:
         # What waits to be said, or to be read, makes one superfluous.
         if self._replay is None and not self.out and Pause.OUTPUT not in self.pauses:
-            router = self._node.router
-            self.write(self.reports.heartbeat(router.epoch, router.seq))
+            self.write(self.reports.heartbeat(self._node.router.places))
 
     def _silent(self) -> None:
         self.dismiss(ErrorCode.SILENT, "nothing was heard for two heartbeats")
 
     # Resuming
 
-    async def _catch_up(self, event: SessionOpened, answer: bytes) -> None:
+    async def _catch_up(self, missed: Mapping[str, SessionOpened], answer: bytes) -> None:
         """Replay, answer the login, and go on with what happened meanwhile."""
         try:
-            async with aclosing(replay(self._node.exchange, event, self.reports)) as missed:
-                async for lines in missed:
-                    self.write(b"".join(lines))
-                    await self._until_there_is_room()
+            for partition, event in missed.items():
+                journal = self._node.exchange.partitions[partition]
+                async with aclosing(replay(journal, event, self.reports)) as batches:
+                    async for lines in batches:
+                        self.write(b"".join(lines))
+                        await self._until_there_is_room()
         except JournalTrimmed as error:
             log.warning("%s %s: %s", self.kind, self.name, error)
             self._replay = None

@@ -3,18 +3,19 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 
 from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
 from wood.model.instruments import Instruments
 from wood.node.connection import Connection, Owner, Pause
-from wood.node.feed import Feed
-from wood.node.recovery import Recovery
+from wood.node.market import Market
 from wood.node.subscriber import Channel, Subscriber
 from wood.node.throttle import Throttle
+from wood.wire.checks import by_partition
 from wood.wire.json_lines import public_json
-from wood.wire.market_data import ENCODINGS, epoch_began, error, subscribed
-from wood.wire.messages import MAX_NUMBER, Subscribe, Unreadable
+from wood.wire.market_data import ENCODINGS, error, subscribed
+from wood.wire.messages import Subscribe, Unreadable
 
 log = logging.getLogger("wood.node")
 
@@ -26,7 +27,7 @@ HIGH_WATER = 1 << 20
 
 
 class PublicConnection(Connection):
-    """The socket of one `Subscriber`.
+    """The socket of a client, which is a `Subscriber` of each partition that it wants.
 
     What the client says is understood one message at a time, each only when the client has
     caught up with the answer to the one before: asking for books again and again cannot make
@@ -39,19 +40,21 @@ class PublicConnection(Connection):
         self,
         name: str,
         owner: Owner,
-        feed: Feed,
-        recovery: Recovery,
+        markets: Mapping[str, Market],
         instruments: Instruments,
         *,
         line_limit: int,
         backlog_limit: int,
         throttle: Throttle | None = None,
+        start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"] = asyncio.create_task,
     ) -> None:
         super().__init__(name, owner)
-        self._feed = feed
-        self._recovery = recovery
+        self._markets = markets
         self._instruments = instruments
-        self._subscriber = Subscriber(self, backlog_limit)
+        self._backlog_limit = backlog_limit
+        self._subscribers: dict[str, Subscriber] = {}
+        """By partition."""
+        self._start = start
         self._decoder = public_json(line_limit)
         self._throttle = throttle
         self._encoding = "json"
@@ -67,7 +70,8 @@ class PublicConnection(Connection):
     def opened(self) -> None:
         """Give the book of the default instrument, then live."""
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._feed.join(self._subscriber, "basic", (self._instruments.default.symbol,))
+        default = self._instruments.default
+        self._join(default.partition, "basic", (default.symbol,))
 
     def received(self, data: bytes) -> None:
         """Understand what is said, in order."""
@@ -97,15 +101,24 @@ class PublicConnection(Connection):
         self._leave()
 
     def _leave(self) -> None:
-        self._feed.leave(self._subscriber)
+        self._leave_markets()
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None
 
+    def _leave_markets(self) -> None:
+        for partition, subscriber in self._subscribers.items():
+            self._markets[partition].feed.leave(subscriber)
+        self._subscribers.clear()
+
+    def _catch_up(self) -> None:
+        for subscriber in list(self._subscribers.values()):
+            subscriber.catch_up()
+
     def room(self) -> None:
         """Catch up, then understand what is still to be answered."""
         self._read_on.set()
-        self._subscriber.catch_up()
+        self._catch_up()
         self._understand()
 
     # Sink
@@ -116,15 +129,15 @@ class PublicConnection(Connection):
 
     def later(self) -> None:
         """Catch up further in the next turn of the event loop."""
-        asyncio.get_running_loop().call_soon(self._subscriber.catch_up)
+        asyncio.get_running_loop().call_soon(self._catch_up)
 
     def live(self) -> None:
-        """Caught up: the next message may be understood."""
+        """Caught up in a partition: the next message may be understood, if in all."""
         self._understand()
 
     def overflow(self) -> None:
         """Close a client that is too slow."""
-        self._feed.leave(self._subscriber)
+        self._leave_markets()
         self.abort("too slow: too many trades and levels wait for it")
 
     def _understand(self) -> None:
@@ -149,7 +162,8 @@ class PublicConnection(Connection):
             self.resume(Pause.ANSWER)
 
     def _all_answered(self) -> bool:
-        return self._resuming is None and self._subscriber.is_live
+        caught_up = all(subscriber.is_live for subscriber in self._subscribers.values())
+        return self._resuming is None and caught_up
 
     def _answer(self, said: Subscribe | Unreadable) -> None:
         if said.seq is not None:
@@ -170,37 +184,84 @@ class PublicConnection(Connection):
             raise Refusal(ErrorCode.UNKNOWN_SYMBOL, "no instrument has one of these symbols")
         if message.encoding not in ENCODINGS:
             raise Refusal(ErrorCode.INVALID, f"encoding must be one of {', '.join(ENCODINGS)}")
-        _check_numbers(message)
+        depth = message.depth
+        if depth is not None and not 1 <= depth <= MAX_DEPTH:
+            raise Refusal(ErrorCode.INVALID, f"depth must be from 1 to {MAX_DEPTH}")
+        partitions = tuple(self._instruments.partitions)
+        wanted: dict[str, tuple[str, ...]] = {}
+        for symbol in symbols:
+            partition = self._instruments[symbol].partition
+            wanted[partition] = (*wanted.get(partition, ()), symbol)
+        seen = by_partition("lastSeq", message.last_seq, partitions)
+        epochs = by_partition("epoch", message.epoch, partitions)
+        seen = {partition: seq for partition, seq in seen.items() if partition in wanted}
         if message.last_seq is None:
-            self._join(message, symbols)
+            self._begin(message, wanted)
         else:
-            work = self._resume(message, symbols, message.last_seq)
-            self._resuming = self._recovery.start(work)
+            self._resuming = self._start(self._resume(message, wanted, seen, epochs))
+
+    def _begin(
+        self,
+        message: Subscribe,
+        wanted: Mapping[str, tuple[str, ...]],
+        recovered: Mapping[str, bool] | None = None,
+    ) -> dict[str, Channel]:
+        """Answer, and begin anew; what was missed comes before the books."""
+        self._leave_markets()
+        encoding, depth = message.encoding, message.depth
+        several = len(self._markets) > 1
+        symbols = tuple(dict.fromkeys(message.symbols))
+        told = recovered if several or recovered is None else all(recovered.values())
+        self.write(
+            subscribed(symbols, encoding, self._encoding, depth, told, wanted if several else None)
+        )
+        self._encoding = encoding
+        held = recovered or {}
+        return {
+            partition: self._join(
+                partition, encoding, listed, depth, held=held.get(partition, False)
+            )
+            for partition, listed in wanted.items()
+        }
 
     def _join(
-        self, message: Subscribe, symbols: tuple[str, ...], recovered: bool | None = None
+        self,
+        partition: str,
+        encoding: str,
+        symbols: tuple[str, ...],
+        depth: int | None = None,
+        *,
+        held: bool = False,
     ) -> Channel:
-        """Answer, and begin anew; what was missed comes before the books."""
-        self._feed.leave(self._subscriber)
-        encoding, depth = message.encoding, message.depth
-        self.write(subscribed(symbols, encoding, self._encoding, depth, recovered))
-        self._encoding = encoding
-        held = recovered is True
-        return self._feed.join(self._subscriber, encoding, symbols, depth, held=held)
+        subscriber = self._subscribers[partition] = Subscriber(self, self._backlog_limit)
+        return self._markets[partition].feed.join(subscriber, encoding, symbols, depth, held=held)
 
-    async def _resume(self, message: Subscribe, symbols: tuple[str, ...], last_seq: int) -> None:
+    async def _resume(
+        self,
+        message: Subscribe,
+        wanted: Mapping[str, tuple[str, ...]],
+        seen: Mapping[str, int],
+        epochs: Mapping[str, int],
+    ) -> None:
         """Answer one who says what it saw last; until the answer it sees what it saw before."""
         try:
-            recovered = await self._recovery.proves(message.epoch, last_seq)
+            recovered = await self._proven(seen, epochs)
             if self.finishing:
                 return  # the cancellation got lost
-            channel = self._join(message, symbols, recovered)
-            if recovered:
-                epoch = self._feed.book.epoch
-                if message.epoch not in (None, epoch):
+            channels = self._begin(message, wanted, recovered)
+            # Up to the books as they stand now: what comes after them is kept.
+            missed = {
+                partition: self._markets[partition].recovery.trades(channels[partition], seq)
+                for partition, seq in seen.items()
+                if recovered[partition]
+            }
+            for partition in missed:
+                epoch = self._markets[partition].feed.book.epoch
+                if epochs.get(partition, epoch) != epoch:
                     # If the replay breaks off, its numbers are of this epoch.
-                    self.write(epoch_began(epoch, last_seq, self._encoding))
-                await self._replay(channel, last_seq)
+                    self.write(channels[partition].epoch_began(epoch, seen[partition]))
+            for partition, pages in missed.items():
+                await self._replay(partition, pages)
         except JournalTrimmed as trimmed:
             self._give_up(f"what it missed cannot be told: {trimmed}")
         except Exception:
@@ -210,8 +271,20 @@ class PublicConnection(Connection):
             self._resuming = None
             self._understand()
 
-    async def _replay(self, channel: Channel, last_seq: int) -> None:
-        async with aclosing(self._recovery.trades(channel, last_seq)) as pages:
+    async def _proven(self, seen: Mapping[str, int], epochs: Mapping[str, int]) -> dict[str, bool]:
+        """For each partition whether the book follows from what was seen, all at one moment."""
+        recoveries = {partition: self._markets[partition].recovery for partition in seen}
+        while True:
+            resets = {partition: each.resets for partition, each in recoveries.items()}
+            proven = {
+                partition: await each.proves(epochs.get(partition), seen[partition])
+                for partition, each in recoveries.items()
+            }
+            if resets == {partition: each.resets for partition, each in recoveries.items()}:
+                return proven
+
+    async def _replay(self, partition: str, missed: AsyncGenerator[bytes, None]) -> None:
+        async with aclosing(missed) as pages:
             async for page in pages:
                 while not self.writable():
                     if self.finishing:
@@ -219,7 +292,8 @@ class PublicConnection(Connection):
                     self._read_on.clear()
                     await self._read_on.wait()
                 self.write(page)
-        self._subscriber.release()
+        if not self.finishing:
+            self._subscribers[partition].release()
 
     def _give_up(self, reason: str) -> None:
         """The client was promised what it cannot be told: let it come again."""
@@ -227,13 +301,3 @@ class PublicConnection(Connection):
         text = "trades may be missing; connect again"
         self.write(error(ErrorCode.UNAVAILABLE, text, self._encoding))
         self._end(reason)
-
-
-def _check_numbers(message: Subscribe) -> None:
-    for name, number, least, most in (
-        ("depth", message.depth, 1, MAX_DEPTH),
-        ("lastSeq", message.last_seq, 0, MAX_NUMBER),
-        ("epoch", message.epoch, 0, MAX_NUMBER),
-    ):
-        if number is not None and not least <= number <= most:
-            raise Refusal(ErrorCode.INVALID, f"{name} must be from {least} to {most}")

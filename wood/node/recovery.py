@@ -5,10 +5,10 @@ read and the book that follows must be of one history, though history may fork a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.model.errors import JournalTrimmed
 from wood.model.events import Batch, Snapshot, Trade
 from wood.node.public_book import PublicBook
@@ -26,26 +26,20 @@ TURN = 1000
 READERS = 4
 """Questions to the journal at the same time: when a node dies, all its clients come at once."""
 
-CANCELING = 0.1
-"""Seconds after which a task that was cancelled and goes on is cancelled again."""
-
 
 class Recovery:
-    """Reads for subscribers. A reader of the journal itself, attached after the feed of `book`.
+    """Reads for subscribers. A reader of the journal itself, attached after the feed of `book`."""
 
-    It owns the tasks of those who resume, until `close`.
-    """
-
-    def __init__(self, exchange: Exchange, book: PublicBook) -> None:
+    def __init__(self, exchange: Partition, book: PublicBook) -> None:
         self._exchange = exchange
         self._book = book
         self._epoch = 0
         self._seq = -1
         self._since = 0  # numbers from here on can only be of the present epoch, as far as is known
-        self._resets = 0
+        self.resets = 0
+        """How often the thread was lost: what was proven before may not be so any more."""
         self._moved = asyncio.Event()
         self._readers = asyncio.Semaphore(READERS)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # Reader
 
@@ -54,7 +48,7 @@ class Recovery:
         if snapshot.epoch != self._epoch or snapshot.seq < self._seq:
             self._since = max(self._seq + 1, snapshot.seq)
         self._epoch, self._seq = snapshot.epoch, snapshot.seq
-        self._resets += 1
+        self.resets += 1
         self._moved.set()
 
     def apply(self, batch: Batch) -> None:
@@ -79,10 +73,10 @@ class Recovery:
             epoch = self._epoch
         while True:
             # Looked at before the question: so the answer is about what the book holds already.
-            reached, resets = self._book.seq >= seq, self._resets
+            reached, resets = self._book.seq >= seq, self.resets
             if not await self._continues(epoch, seq):
                 return False
-            if reached and resets == self._resets:
+            if reached and resets == self.resets:
                 return True
             if self._book.seq < seq:
                 self._moved.clear()
@@ -95,7 +89,7 @@ class Recovery:
         Raises `JournalTrimmed` if something is kept no longer, or history forked meanwhile; then
         what was given may be wrong.
         """
-        return self._pages(channel, after, self._book.epoch, self._book.seq, self._resets)
+        return self._pages(channel, after, self._book.epoch, self._book.seq, self.resets)
 
     async def _pages(
         self, channel: Channel, after: int, epoch: int, until: int, resets: int
@@ -106,7 +100,7 @@ class Recovery:
             if lines:
                 yield b"".join(lines)
         # The book is of the history that was read, or has been taken back.
-        if not await self._continues(epoch, until) or resets != self._resets:
+        if not await self._continues(epoch, until) or resets != self.resets:
             raise JournalTrimmed("history forked while it was read")
 
     async def _page(self, channel: Channel, after: int, until: int) -> tuple[list[bytes], int]:
@@ -135,19 +129,3 @@ class Recovery:
     async def _continues(self, epoch: int, seq: int) -> bool:
         async with self._readers:
             return await self._exchange.continues(epoch, seq)
-
-    # Tasks
-
-    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Have a task of its own; `work` is to handle its errors itself."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def close(self) -> None:
-        """End all tasks: a cancellation that meets a reply can get lost on its way."""
-        while self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=CANCELING)

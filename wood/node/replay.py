@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.model.errors import JournalTrimmed
 from wood.model.events import (
     Batch,
@@ -17,14 +17,14 @@ from wood.wire.reports import Reports
 
 
 async def replay(
-    exchange: Exchange, opened: SessionOpened, reports: Reports
+    journal: Partition, opened: SessionOpened, reports: Reports
 ) -> AsyncGenerator[list[bytes], None]:
-    """The reports of a participant between what its client saw and the login, batch by batch.
+    """The reports of a participant from what its client saw up to the login, batch by batch.
 
     Raises `JournalTrimmed` if the journal was cut, or replaced, while it was read.
     """
     after, until = opened.last_seq or 0, opened.seq
-    async with aclosing(exchange.events(after, opened.participant)) as batches:
+    async with aclosing(journal.events(after, opened.participant)) as batches:
         async for batch in batches:
             lines = _reports(batch, opened.participant, after, until, reports)
             if lines:
@@ -37,17 +37,17 @@ async def replay(
 def _reports(
     batch: Batch, participant: str, after: int, until: int, reports: Reports
 ) -> list[bytes]:
-    """Those of `participant` with numbers between `after` and `until`."""
+    """Those of `participant` with numbers greater than `after`, up to `until`."""
     lines: list[bytes] = []
     time = batch.time
     for event in batch.events:
         if isinstance(event, Trade):
-            if event.maker == participant and after < event.seq < until:
+            if event.maker == participant and after < event.seq <= until:
                 lines.append(reports.maker_fill(event, time))
-            if event.taker == participant and after < event.seq + 1 < until:
+            if event.taker == participant and after < event.seq + 1 <= until:
                 lines.append(reports.taker_fill(event, time))
         elif isinstance(event, OrderAccepted | OrderCanceled | OrderAmended):
-            if event.participant != participant or not after < event.seq < until:
+            if event.participant != participant or not after < event.seq <= until:
                 continue
             if isinstance(event, OrderAccepted):
                 lines.append(reports.new(event, time))

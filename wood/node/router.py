@@ -18,6 +18,8 @@ from wood.model.events import (
     OrderCanceled,
     OrdersListed,
     ParticipantDisabled,
+    Place,
+    Places,
     SessionClosed,
     SessionOpened,
     Snapshot,
@@ -46,8 +48,10 @@ class Recipient(Protocol):
     def dismiss(self, code: ErrorCode, text: str) -> None:
         """Say what is in `out`, then this, and close."""
 
-    def logged_in(self, event: SessionOpened, epoch: int) -> bytes | None:
-        """It has a name from here on. Returns the answer, None if something has to come before."""
+    def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
+        """It has a name from here on, where the journal is at `places`. Returns the answer, None
+        if something has to come before.
+        """
 
     def login_refused(self, event: LoginRefused) -> None:
         """It stays without a name."""
@@ -59,9 +63,8 @@ class Router:
     """
 
     def __init__(self) -> None:
-        self.epoch = 0
-        self.seq = 0
-        """The last number of which all has been told."""
+        self.places: dict[str, Place] = {}
+        """The epoch of each partition, and the last number of which all has been told."""
         self._by_participant: dict[str, list[Recipient]] = {}
         self._by_session: dict[str, Recipient] = {}
         self._places: dict[Recipient, tuple[str, str]] = {}
@@ -95,7 +98,7 @@ class Router:
 
         At the start there is nobody to tell.
         """
-        self.epoch, self.seq = snapshot.epoch, snapshot.seq
+        self.places[snapshot.partition] = snapshot.epoch, snapshot.seq
         for connection in list(self._by_session.values()):
             connection.dismiss(ErrorCode.UNAVAILABLE, "reports may have been lost; connect again")
         # Also those that only wait for the answer to a login, which will not come.
@@ -105,7 +108,7 @@ class Router:
 
     def apply(self, batch: Batch) -> None:
         """Put each event's reports to the connections concerned, then send them."""
-        if batch.epoch != self.epoch:
+        if batch.epoch != self.places[batch.partition][0]:
             self._epoch_began(batch)
         closed: list[Recipient] = []
         answered: list[Recipient] = []
@@ -126,7 +129,7 @@ class Router:
                     self._put(connection, connection.reports.canceled(event, time))
             elif type(event) is not LevelChanged:
                 self._other(event, batch, answered, closed)
-        self.seq = batch.last
+        self.places[batch.partition] = batch.epoch, batch.last
         for connection in self._touched:
             connection.flush()
         self._touched.clear()
@@ -144,9 +147,9 @@ class Router:
 
     def _epoch_began(self, batch: Batch) -> None:
         """Redis was started anew and lost nothing: who resumes later must know by which epoch."""
-        self.epoch = batch.epoch
+        place = self.places[batch.partition] = batch.epoch, batch.first - 1
         for connection in self._named:
-            self._put(connection, connection.reports.heartbeat(batch.epoch, batch.first - 1))
+            self._put(connection, connection.reports.heartbeat({batch.partition: place}))
 
     def _other(
         self,
@@ -175,7 +178,9 @@ class Router:
             case AllCanceled():
                 self._put(asker, asker.reports.all_canceled(event))
             case HeartbeatAnswered():
-                self._put(asker, asker.reports.heartbeat(self.epoch, self._seq_before(event)))
+                place = batch.epoch, self._seq_before(event)
+                places = self.places | {batch.partition: place}
+                self._put(asker, asker.reports.heartbeat(places))
             case OrdersListed():
                 self._put(asker, asker.reports.orders(event))
                 answered.append(asker)
@@ -211,7 +216,7 @@ class Router:
             self.remove(asker)
             self.add(event.participant, event.session, asker)
             self._named[asker] = None
-            line = asker.logged_in(event, self.epoch)
+            line = asker.logged_in(event, self.places)
             if line is not None:
                 self._put(asker, line)
                 answered.append(asker)

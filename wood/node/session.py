@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
+from wood.exchange.gathering import names_in
 from wood.model import commands
 from wood.model.commands import (
     CloseSession,
@@ -14,6 +15,7 @@ from wood.model.commands import (
     NewOrder,
     OpenSession,
     Refuse,
+    Seen,
 )
 from wood.model.errors import ErrorCode, Refusal
 from wood.model.events import SessionOpened
@@ -22,10 +24,10 @@ from wood.model.orders import FOK, GTC, IOC
 from wood.model.participants import NAME_RULE, digest, is_name
 from wood.node.throttle import Throttle
 from wood.wire import messages
-from wood.wire.checks import numeric_id
+from wood.wire.checks import by_partition, numeric_id
 from wood.wire.json_lines import LINE_LIMIT, private_json
 from wood.wire.message_pack import FIRST_BYTES, MessagePack
-from wood.wire.messages import MAX_NUMBER, MAX_ORDER_ID, NOTHING, Message, Unreadable
+from wood.wire.messages import MAX_ORDER_ID, NOTHING, Message, Unreadable
 
 QUERIES = (ListOrders, ListInstruments, OpenSession)
 """A session has one of these under way and holds back what was said after it: a read full of
@@ -36,7 +38,7 @@ MIN_HEARTBEAT, MAX_HEARTBEAT = 0.1, 3600.0
 """Seconds that a client may ask for."""
 
 MAX_SESSION = 40
-"""Characters of the name of a session."""
+"""Characters of the name of a session in a partition."""
 
 
 class Session:
@@ -64,8 +66,8 @@ class Session:
         """0 until it has logged in."""
         self.heartbeat: float | None = None
         """Seconds after which the client wants to hear something, if it asked for that."""
-        self.epoch: int | None = None
-        """That of the last number that the client saw, as it said."""
+        self.epochs: dict[str, int | None] = {}
+        """That of the last number of each partition that the client saw, as it said."""
         self.packed = False
         """Whether the client speaks MessagePack; known from its first byte on."""
         self._instruments = instruments
@@ -292,25 +294,26 @@ class Session:
         name, session, heartbeat = message.participant, message.session, message.heartbeat
         if not is_name(name):
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
-        if session is not None and not (len(session) <= MAX_SESSION and session.isascii()):
+        partitions = self._instruments.partitions
+        longest = MAX_SESSION * len(partitions)
+        if session is not None and not (len(session) <= longest and session.isascii()):
             raise Refusal(ErrorCode.INVALID, "session is none that this exchange names")
-        for key, number in (("lastSeq", message.last_seq), ("epoch", message.epoch)):
-            if number is not None and not 0 <= number <= MAX_NUMBER:
-                raise Refusal(ErrorCode.INVALID, f"{key} must be from 0 to {MAX_NUMBER}")
         if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
             text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"
             raise Refusal(ErrorCode.INVALID, text)
-        self.heartbeat, self.epoch = heartbeat, message.epoch
+        seen = _seen(message, tuple(partitions))
+        self.heartbeat = heartbeat
+        self.epochs = {partition: epoch for partition, (_, _, epoch) in seen.items()}
+        first = seen.get(next(iter(partitions)), (None, None, None))
         return OpenSession(
             self.participant,
             self.name,
             0,
             name,
             "" if message.token is None else digest(message.token),
-            session,
-            message.last_seq,
-            message.epoch,
+            *first,
             message.cancel_on_disconnect,
+            seen if len(partitions) > 1 else {},
         )
 
     def _heartbeat(self, message: messages.Heartbeat) -> commands.Heartbeat:
@@ -336,6 +339,21 @@ class Session:
 
     def _symbol(self, symbol: str | None) -> str | None:
         return None if symbol is None else self._instrument(symbol).symbol
+
+
+def _seen(message: messages.Login, partitions: tuple[str, ...]) -> dict[str, Seen]:
+    """What one who logs in had in each partition. A bare number is one of the first."""
+    home = partitions[0]
+    sessions = {} if message.session is None else names_in(message.session, home)
+    if message.session is not None and not sessions.keys() & partitions:
+        sessions = {home: message.session}  # no name of ours, as the engine will say
+    numbers = by_partition("lastSeq", message.last_seq, partitions)
+    epochs = by_partition("epoch", message.epoch, partitions)
+    return {
+        partition: (sessions.get(partition), numbers.get(partition), epochs.get(partition))
+        for partition in partitions
+        if partition in sessions or partition in numbers
+    }
 
 
 _COMMANDS: dict[type, Callable[[Session, Any], Command]] = {

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from wood.model.orders import BUY, SELL, Side
 from wood.node.public_book import PublicBook, Totals, View
-from wood.wire.market_data import MarketData, snapshot_end
+from wood.wire.market_data import MarketData, epoch_began, snapshot_end
 
 Key = tuple[str, tuple[str, ...], int | None]
 """What a channel carries: the encoding (`basic`, `json`, `msgpack`), the symbols, sorted, and how
@@ -51,7 +51,10 @@ class Sink(Protocol):
 class Channel:
     """All subscribers who get the same bytes."""
 
-    def __init__(self, key: Key, encoder: MarketData, book: PublicBook) -> None:
+    def __init__(
+        self, key: Key, encoder: MarketData, book: PublicBook, partition: str | None = None
+    ) -> None:
+        self._partition = partition
         self.key = key
         self.encoding, self.symbols, self.depth = key
         self.encoder = encoder
@@ -67,6 +70,14 @@ class Channel:
     def totals(self) -> Mapping[tuple[str, Side], Totals]:
         """The levels that are told."""
         return self.book.totals if self.depth is None else self.views
+
+    def snapshot_end(self, seq: int, epoch: int) -> bytes:
+        """The line after the books."""
+        return snapshot_end(seq, epoch, self.encoding, self._partition)
+
+    def epoch_began(self, epoch: int, seq: int) -> bytes:
+        """The line that says that history goes on under another epoch."""
+        return epoch_began(epoch, seq, self.encoding, self._partition)
 
     def look(self) -> None:
         """View the book anew."""
@@ -216,7 +227,7 @@ class Subscriber:
             return self._next_of_book(channel)
         if self._place_owed:
             self._place_owed = False
-            return [snapshot_end(*self._place, channel.encoding)]
+            return [channel.snapshot_end(*self._place)]
         if self._trades:
             return self._next_trades()
         if self._levels:

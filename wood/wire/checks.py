@@ -5,7 +5,7 @@ slow path of JSON and the only path of MessagePack. What it accepts is what they
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import TypeVar
@@ -15,6 +15,7 @@ from msgspec import Raw
 from wood.model.errors import ErrorCode, Refusal
 from wood.model.orders import Side, TimeInForce
 from wood.wire.messages import (
+    MAX_NUMBER,
     MAX_ORDER_ID,
     NOTHING,
     AmendOrder,
@@ -26,6 +27,7 @@ from wood.wire.messages import (
     Login,
     MarketOrder,
     Message,
+    Number,
     Orders,
     Subscribe,
     Unreadable,
@@ -72,6 +74,20 @@ def numeric_id(order_id: int | str) -> int:
     if not 0 <= order_id <= MAX_ORDER_ID:
         raise _invalid(_ID_TEXT)
     return order_id
+
+
+def by_partition(name: str, value: Number | None, partitions: Sequence[str]) -> dict[str, int]:
+    """What a client gives for each partition; a bare number is for the first. Raises `Refusal`."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        value = {partitions[0]: value}
+    for partition, number in value.items():
+        if partition not in partitions:
+            raise _invalid(f"{name} names a partition that there is not")
+        if not 0 <= number <= MAX_NUMBER:
+            raise _invalid(f"{name} must be from 0 to {MAX_NUMBER}")
+    return value
 
 
 _ID_TEXT = f"orderId must be an integer from 0 to {MAX_ORDER_ID}"
@@ -127,8 +143,8 @@ def _login(fields: Fields) -> Login:
         participant=participant,
         token=_text(fields, "token"),
         session=_text(fields, "session"),
-        last_seq=_count(fields, "lastSeq"),
-        epoch=_count(fields, "epoch"),
+        last_seq=_place(fields, "lastSeq"),
+        epoch=_place(fields, "epoch"),
         heartbeat=_seconds(fields, "heartbeat"),
         cancel_on_disconnect=_flag(fields, "cancelOnDisconnect"),
     )
@@ -145,8 +161,8 @@ def _subscribe(fields: Fields) -> Subscribe:
         symbols=symbols,
         encoding=encoding,
         depth=_count(fields, "depth"),
-        last_seq=_count(fields, "lastSeq"),
-        epoch=_count(fields, "epoch"),
+        last_seq=_place(fields, "lastSeq"),
+        epoch=_place(fields, "epoch"),
     )
 
 
@@ -206,6 +222,15 @@ def _count(fields: Fields, name: str) -> int | None:
     if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
         raise _invalid(f"{name} must be an integer")
     return count
+
+
+def _place(fields: Fields, name: str) -> Number | None:
+    value = fields.get(name)
+    if not isinstance(value, dict):
+        return _count(fields, name)
+    if any(type(partition) is not str or type(n) is not int for partition, n in value.items()):
+        raise _invalid(f"{name} must have an integer for each partition")
+    return value
 
 
 def _seconds(fields: Fields, name: str) -> float | None:

@@ -1,7 +1,7 @@
 """What the public port says: trades and levels, and the replies to `subscribe`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgpack
 import msgspec
@@ -120,9 +120,13 @@ def subscribed(
     encoding: str,
     old: str,
     depth: int | None = None,
-    recovered: bool | None = None,
+    recovered: bool | Mapping[str, bool] | None = None,
+    partitions: Mapping[str, Sequence[str]] | None = None,
 ) -> bytes:
-    """The reply to `subscribe`, in the `old` encoding; the last two only if they were asked for."""
+    """The reply to `subscribe`, in the `old` encoding; `depth` and `recovered` only if asked for.
+
+    The symbols by partition, and `recovered` for each, are said where there are several.
+    """
     fields: dict[str, object] = {
         "type": "subscribed",
         "symbols": list(symbols),
@@ -132,17 +136,26 @@ def subscribed(
         fields["depth"] = depth
     if recovered is not None:
         fields["recovered"] = recovered
+    if partitions is not None:
+        fields["partitions"] = partitions
     return encode(fields, old)
 
 
-def snapshot_end(seq: int, epoch: int, encoding: str) -> bytes:
-    """After the lines of a fresh book: what follows is live, with numbers above `seq`."""
-    return encode({"type": "snapshot", "seq": seq, "epoch": epoch}, encoding)
+def snapshot_end(seq: int, epoch: int, encoding: str, partition: str | None = None) -> bytes:
+    """After the lines of a fresh book: what follows is live, with numbers above `seq`.
+
+    The `partition` is said where there are several.
+    """
+    return encode(_of({"type": "snapshot", "seq": seq, "epoch": epoch}, partition), encoding)
 
 
-def epoch_began(epoch: int, seq: int, encoding: str) -> bytes:
+def epoch_began(epoch: int, seq: int, encoding: str, partition: str | None = None) -> bytes:
     """The history that was told goes on under another epoch, after the number `seq`."""
-    return encode({"type": "epoch", "epoch": epoch, "seq": seq}, encoding)
+    return encode(_of({"type": "epoch", "epoch": epoch, "seq": seq}, partition), encoding)
+
+
+def _of(fields: dict[str, object], partition: str | None) -> dict[str, object]:
+    return fields if partition is None else fields | {"partition": partition}
 
 
 def error(code: ErrorCode, text: str, encoding: str) -> bytes:

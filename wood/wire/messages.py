@@ -14,6 +14,9 @@ MAX_ORDER_ID = 2**64 - 1
 MAX_NUMBER = 2**53 - 1
 """The greatest number of an event, and of an epoch, that a client can have seen."""
 
+Number = int | dict[str, int]
+"""That of an event, or of an epoch; where there are several partitions one for each, by name."""
+
 NOTHING = Raw(b"")
 """The price or quantity that an `AmendOrder` does not give."""
 
@@ -95,8 +98,8 @@ class Login(Message):
     participant: str
     token: str | None = None
     session: str | None = None
-    last_seq: int | None = None
-    epoch: int | None = None
+    last_seq: Number | None = None
+    epoch: Number | None = None
     heartbeat: float | None = None
     cancel_on_disconnect: bool = False
 
@@ -115,8 +118,8 @@ class Subscribe(Message):
     symbols: list[str]
     encoding: str = "json"
     depth: int | None = None
-    last_seq: int | None = None
-    epoch: int | None = None
+    last_seq: Number | None = None
+    epoch: Number | None = None
 
 
 class Unreadable(Struct, gc=False):

@@ -19,6 +19,7 @@ from wood.model.events import (
     OrderAmended,
     OrderCanceled,
     OrdersListed,
+    Places,
     Trade,
 )
 from wood.model.instruments import Instruments
@@ -53,8 +54,8 @@ class Reports(ABC):
         """An order was changed."""
 
     @abstractmethod
-    def heartbeat(self, epoch: int, seq: int) -> bytes:
-        """The server lives; all reports up to `seq` of `epoch` have been told."""
+    def heartbeat(self, places: Places) -> bytes:
+        """The server lives; all reports up to these places of the journal have been told."""
 
     @abstractmethod
     def error(
@@ -122,7 +123,7 @@ class JsonReports(Reports):
         numbers = b',"price":%b,"quantity":%b' % (prices[event.price], quantities[event.quantity])
         return report + numbers + end
 
-    def heartbeat(self, epoch: int, seq: int) -> bytes:
+    def heartbeat(self, places: Places) -> bytes:
         """A line."""
         return b'{"message":"heartbeat"}\n'
 
@@ -214,7 +215,7 @@ class PackedReports(Reports):
         numbers = self._numbers(event.symbol, event.price, event.quantity)
         return report("AMENDED", event.order_id) | numbers
 
-    def heartbeat(self, epoch: int, seq: int) -> bytes:
+    def heartbeat(self, places: Places) -> bytes:
         """A map."""
         return self._pack({"message": "heartbeat"})
 

@@ -12,6 +12,7 @@ from wood.model.events import (
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
+    Places,
     SessionOpened,
     Trade,
 )
@@ -21,11 +22,42 @@ from wood.wire.reports import Fields, JsonReports, PackedReports, Reports, repor
 
 
 class SessionReports(Reports):
-    """Encodes for a client that has logged in."""
+    """Encodes for a client that has logged in.
+
+    What is said of a number is said by partition where there are several.
+    """
+
+    def __init__(self, instruments: Instruments) -> None:
+        super().__init__(instruments)
+        self._partitions = instruments.partitions
+        self._several = len(instruments.partitions) > 1
 
     @abstractmethod
-    def login(self, event: SessionOpened, epoch: int) -> bytes:
+    def login(self, event: SessionOpened, places: Places) -> bytes:
         """The reply to `login`; what was replayed came before."""
+
+    def _login(self, event: SessionOpened, places: Places) -> Fields:
+        fields: Fields = {
+            "message": "login",
+            "participant": event.participant,
+            "session": event.session,
+        }
+        if event.parts is None:
+            ((epoch, _),) = places.values()
+            fields |= {"epoch": epoch, "seq": event.seq}
+            if event.recovered is not None:
+                fields["recovered"] = event.recovered
+            return fields
+        parts = event.parts.items()
+        fields |= {
+            "epoch": {name: epoch for name, (epoch, _) in places.items()},
+            "seq": {name: part.seq for name, part in parts},
+            "partitions": self._partitions,
+        }
+        if event.recovered is not None:
+            asked = {n: part.recovered for n, part in parts if part.recovered is not None}
+            fields["recovered"] = asked
+        return fields
 
 
 class SessionJson(JsonReports, SessionReports):
@@ -81,13 +113,16 @@ class SessionJson(JsonReports, SessionReports):
             )
         )
 
-    def heartbeat(self, epoch: int, seq: int) -> bytes:
+    def heartbeat(self, places: Places) -> bytes:
         """A line."""
+        if self._several:
+            return msgspec.json.encode(_heartbeat(places)) + b"\n"
+        ((epoch, seq),) = places.values()
         return b'{"message":"heartbeat","epoch":%d,"seq":%d}\n' % (epoch, seq)
 
-    def login(self, event: SessionOpened, epoch: int) -> bytes:
+    def login(self, event: SessionOpened, places: Places) -> bytes:
         """A line."""
-        line = msgspec.json.encode(_login(event, epoch))[:-1]
+        line = msgspec.json.encode(self._login(event, places))[:-1]
         if event.recovered is False:
             line += b',"orders":' + self._order_list(event.orders or ())
         return line + b"}\n"
@@ -131,13 +166,16 @@ class SessionPacked(PackedReports, SessionReports):
         fields = self._amended(event)
         return self._extended(fields, event.symbol, event.seq, time, event.quantity)
 
-    def heartbeat(self, epoch: int, seq: int) -> bytes:
+    def heartbeat(self, places: Places) -> bytes:
         """A map."""
+        if self._several:
+            return self._pack(_heartbeat(places))
+        ((epoch, seq),) = places.values()
         return self._pack({"message": "heartbeat", "epoch": epoch, "seq": seq})
 
-    def login(self, event: SessionOpened, epoch: int) -> bytes:
+    def login(self, event: SessionOpened, places: Places) -> bytes:
         """A map."""
-        fields = _login(event, epoch)
+        fields = self._login(event, places)
         if event.recovered is False:
             fields["orders"] = self._order_list(event.orders or ())
         return self._pack(fields)
@@ -152,14 +190,6 @@ class SessionPacked(PackedReports, SessionReports):
         return self._pack(fields)
 
 
-def _login(event: SessionOpened, epoch: int) -> Fields:
-    fields: Fields = {
-        "message": "login",
-        "participant": event.participant,
-        "session": event.session,
-        "epoch": epoch,
-        "seq": event.seq,
-    }
-    if event.recovered is not None:
-        fields["recovered"] = event.recovered
-    return fields
+def _heartbeat(places: Places) -> Fields:
+    epochs = {name: epoch for name, (epoch, _) in places.items()}
+    return {"message": "heartbeat", "epoch": epochs, "seq": {n: s for n, (_, s) in places.items()}}

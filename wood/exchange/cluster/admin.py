@@ -7,21 +7,45 @@ from collections.abc import AsyncIterator, Callable
 from wood.exchange.cluster.client import check_server, connect
 from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.layout import Layout
 from wood.exchange.cluster.membership import ASK_AGAIN
 from wood.exchange.cluster.rules import instruments_in, symbols_in
 from wood.exchange.cluster.scripts import RESET
 from wood.model.errors import ConfigError, JournalTrimmed
 from wood.model.events import Batch
+from wood.model.instruments import PARTITION
+
+
+async def partitions(url: str, prefix: str) -> dict[str, "Partition"]:
+    """All partitions that there are, by name; close each. Raises `ConfigError`."""
+    layout = Layout(url, prefix)
+    try:
+        tags = await layout.tags()
+    finally:
+        await layout.close()
+    found: dict[str, Partition] = {}
+    try:
+        for name, tag in tags.items():
+            partition = Partition(url, prefix, tag)
+            if await partition.resting() is not None:
+                found[name] = partition
+            else:
+                await partition.close()
+    except BaseException:
+        for partition in found.values():
+            await partition.close()
+        raise
+    return found
 
 
 class Partition:
     """A partition in the Redis at `url`, for one who is no node of it. Close it in the end."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, tag: str = PARTITION) -> None:
         self._url = url
         self._prefix = prefix
-        self._keys = Keys(prefix)
-        self._client = connect(url)
+        self._keys = Keys(prefix, tag)
+        self._client = connect(url, self._keys.meta)
 
     async def resting(self) -> int | None:
         """How many orders are open, None if there is no partition. Raises `ConfigError`."""

@@ -105,7 +105,7 @@ def as_broken() -> Iterator[None]:
         raise ConnectionBroken(str(error)) from error
 
 
-def connect(url: str, *, single: bool = False) -> Client:
+def connect(url: str, key: str = "", *, single: bool = False) -> Client:
     """A client; `single` has one connection, the least work for each command.
 
     It tries nothing twice by itself: only who sent a batch knows whether that is safe. Raises
@@ -194,3 +194,13 @@ class BackOff:
     def reset(self) -> None:
         """All is well again."""
         self._wait = _SHORTEST_WAIT
+
+
+class Masters:
+    addresses: list[str]
+
+    def master_of(self, key: str) -> str: ...
+
+
+async def masters_of(url: str) -> Masters | None:
+    return None

@@ -20,10 +20,10 @@ from wood.exchange.cluster.client import (
 from wood.exchange.cluster.follower import Follower
 from wood.exchange.cluster.formats import Entry
 from wood.exchange.cluster.journal import StoredJournal
-from wood.exchange.cluster.keys import PARTITION, PREFIX, Keys
+from wood.exchange.cluster.keys import PREFIX, Keys
 from wood.exchange.cluster.membership import LEASE, Membership, State
 from wood.exchange.cluster.writer import MAX_QUEUE, Decided, DecidedBefore, Writer
-from wood.exchange.exchange import Exchange
+from wood.exchange.exchange import Partition
 from wood.exchange.sessions import GRACE, Auth
 from wood.model.commands import (
     SWEEP,
@@ -43,7 +43,7 @@ from wood.model.events import (
     LoginRefused,
     Snapshot,
 )
-from wood.model.instruments import Instruments
+from wood.model.instruments import PARTITION, Instruments
 
 log = logging.getLogger("wood.redis")
 
@@ -77,12 +77,13 @@ Connect = Callable[[bool], Client]
 """Makes a client, of a single connection if asked."""
 
 
-class ClusterExchange(Exchange):
-    """One node's hold on the book that all nodes share.
+class ClusterExchange(Partition):
+    """One node's hold on the books of a partition, which all nodes share.
 
-    `persist` keeps the book when all nodes stop; `lease` is the seconds after which the others take
-    a silent node for dead, `grace` those in which a participant may come back before its orders are
-    cancelled. All but `url` and `max_queue` must be the same on all nodes.
+    `tag` is what the names of its keys are hashed by. `persist` keeps the books when all nodes
+    stop; `lease` is the seconds after which the others take a silent node for dead, `grace` those
+    in which a participant may come back before its orders are cancelled. All but `url` and
+    `max_queue` must be the same on all nodes.
     """
 
     def __init__(
@@ -99,15 +100,16 @@ class ClusterExchange(Exchange):
         auth: Auth = Auth.OPEN,
         grace: float = GRACE,
         max_queue: int = MAX_QUEUE,
+        tag: str = PARTITION,
         clients: Connect | None = None,
     ) -> None:
         super().__init__(instruments)
         self._url = url
         self._persist = persist
-        make = clients or (lambda single: connect(url, single=single))
+        keys = Keys(prefix, tag)
+        make = clients or (lambda single: connect(url, keys.meta, single=single))
         # Batches go their own way, so that nothing else makes them wait.
         self._fast, self._client = make(True), make(False)
-        keys = Keys(prefix)
         limits = max_open_orders, max_resting_orders, kept
         self._membership = Membership(
             self._client,
@@ -153,13 +155,14 @@ class ClusterExchange(Exchange):
         self._run(self._follower.keep_up)
         self._run(self._writer.run)
 
-    def submit(self, commands: Sequence[Command]) -> None:
+    def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
         self._writer.submit(commands)
         hurry = self._grace < self._membership.interval
         if hurry and commands and type(commands[-1]) is CloseSession:
             # Its participant may be due before anybody beats again.
             asyncio.get_running_loop().call_later(self._grace + SLACK, self.beat_soon)
+        return self.name if self._writer.full else None
 
     @property
     def full(self) -> bool:
@@ -261,7 +264,7 @@ class ClusterExchange(Exchange):
         while self._own_events and at.batch >= self._own_events[0][0]:
             _, events = self._own_events.popleft()
             place = (0, at.seq + 1, at.seq, at.time)
-            self._tell(Batch(PARTITION, at.epoch, self._membership.writer, *place, events))
+            self._tell(Batch(self.name, at.epoch, self._membership.writer, *place, events))
 
     def came_back(self) -> None:
         """Nobody can say what became of what this node had under way."""
@@ -271,7 +274,7 @@ class ClusterExchange(Exchange):
 
     def room(self) -> None:
         """Let the node read on."""
-        self._room()
+        self._room(self.name)
 
     # What the follower says
 

@@ -7,7 +7,7 @@ from msgspec.msgpack import decode
 
 from wood.exchange.cluster.client import Client
 from wood.exchange.cluster.formats import Entry, decode_entry, decode_events
-from wood.exchange.cluster.keys import PARTITION, Keys
+from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import State
 from wood.model.events import Batch, BookSnapshot, LevelChanged, Levels, Snapshot
 from wood.model.instruments import Instruments
@@ -30,17 +30,18 @@ class Stored:
 
 
 class StoredJournal:
-    """The journal and the books of a partition, for reading."""
+    """The journal and the books of the partition of `instruments`, for reading."""
 
     def __init__(self, client: Client, keys: Keys, instruments: Instruments) -> None:
         self._client = client
         self._keys = keys
         self._symbols = tuple(instruments)
+        self.partition = instruments.default.partition
 
     def batch(self, entry: Entry, answers: bytes | None = None) -> Batch:
         """An entry as readers know it; `answers` are those to its queries, if known."""
         return Batch(
-            PARTITION,
+            self.partition,
             entry.epoch,
             entry.writer,
             entry.number,
@@ -95,7 +96,7 @@ class StoredJournal:
                         key = -event.price if event.side is BUY else event.price
                         found[event.symbol][key] = event.quantity
         books = {symbol: _book(levels) for symbol, levels in found.items()}
-        return Stored(state.partition_id, batch, Snapshot(PARTITION, epoch, seq, time, books))
+        return Stored(state.partition_id, batch, Snapshot(self.partition, epoch, seq, time, books))
 
     async def _levels(self, symbol: str) -> dict[int, int]:
         found: dict[int, int] = {}

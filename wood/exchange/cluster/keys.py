@@ -1,7 +1,8 @@
 """The names of everything in Redis: the schema, beside the scripts that keep it.
 
-All keys of a partition begin with `<prefix>:{<partition>}:`, so that they lie in one slot of a
-Redis Cluster. None has a time to live. Nothing else in the database is ever touched.
+All keys of a partition begin with `<prefix>:{<tag>}:`, so that they lie in one slot of a Redis
+Cluster; the tag is the name of the partition, unless that lay on the master of another one. None
+has a time to live. Nothing else in the database is ever touched.
 
     meta            hash    what nodes agree on: rules, market (JSON), persist, max_open_orders,
                             max_resting_orders, kept, lease, outage, auth, grace; and how far things
@@ -30,18 +31,19 @@ Redis Cluster. None has a time to live. Nothing else in the database is ever tou
 
 What stands in brackets are MessagePack values one after the other. A *key* is a price in ticks,
 negative for bids. Lots, numbers and times are whole.
-The channel `<prefix>:{<partition>}:events:<id>` carries each entry as it is written. It ends with
+    partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself
+
+The channel `<prefix>:{<tag>}:events:<id>` carries each entry as it is written. It ends with
 the id of the partition, since all databases of a server share its channels; an empty message asks
 every node for a beat.
 """
 
 from collections.abc import Iterable
 
+from wood.model.instruments import PARTITION
+
 PREFIX = "wood"
 """What all keys begin with, unless the operator says otherwise."""
-
-PARTITION = "main"
-"""There is one partition for now."""
 
 _FIXED = (
     *("meta", "writers", "epochs", "journal", "marks", "open", "owned"),
@@ -51,15 +53,16 @@ _BY_INSTRUMENT = ("bids", "asks", "orders", "levels")
 
 
 class Keys:
-    """The keys of one partition under `prefix`."""
+    """The keys of the partition under `prefix` that has this hash tag."""
 
-    def __init__(self, prefix: str) -> None:
-        self._start = f"{prefix}:{{{PARTITION}}}:"
+    def __init__(self, prefix: str, tag: str = PARTITION) -> None:
+        self._start = f"{prefix}:{{{tag}}}:"
         self.fixed = [self._start + name for name in _FIXED]
         """Those that every batch needs, in the order in which `decide.lua` has them."""
         self.meta, self.writers, self.epochs, self.journal, *_ = self.fixed
         *_, self.participants, self.sessions, _, self.placed, self.leaving = self.fixed
         self.beats = self._start + "beats"
+        self.partitions = self._start + "partitions"
         self.cleared = [key for key in self.fixed[3:] if key != self.participants]
         """Those that go when the book is cleared, beside the first three and the instruments'."""
 

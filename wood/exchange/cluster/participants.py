@@ -5,11 +5,13 @@ from typing import Any
 
 import msgpack
 
-from wood.exchange.cluster.client import FAILURES, Fault, check_server, connect, fault
+from wood.exchange.cluster.client import FAILURES, Client, Fault, check_server, connect, fault
 from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.layout import Layout
 from wood.exchange.cluster.scripts import PARTICIPANT
 from wood.exchange.participants import ParticipantStore, participant_from
 from wood.model.errors import ConfigError
+from wood.model.instruments import PARTITION
 from wood.model.participants import Participant
 
 _FIELDS = ("digest", "added", "operator", "disabled")
@@ -18,13 +20,15 @@ _FIELDS = ("digest", "added", "operator", "disabled")
 class ClusterParticipants(ParticipantStore):
     """The participants under `prefix` in the Redis at `url`. No node need run, or ever have run.
 
-    Whom it disables every node cuts off at once. Close it in the end.
+    Whom it disables every node cuts off at once. Those of the partition `main` are what counts, the
+    others have copies, since each checks logins by itself. Close it in the end.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
         self._url = url
+        self._prefix = prefix
         self._keys = Keys(prefix)
-        self._client = connect(url)
+        self._client = connect(url, self._keys.participants)
 
     async def list(self) -> dict[str, Participant]:
         """All of them, by name. Raises `ConfigError` also if there is no Redis."""
@@ -50,13 +54,11 @@ class ClusterParticipants(ParticipantStore):
 
     async def _run(self, name: str, change: str, hashed: str = "", operator: bool = False) -> bool:
         await check_server(self._client, self._url, persist=False)
-        keys = self._keys
+        arguments = name, change, hashed, int(operator)
         try:
-            done: int = await PARTICIPANT.run(
-                self._client,
-                [keys.participants, keys.leaving, keys.meta],
-                *(name, change, hashed, int(operator), keys.channels()),
-            )
+            done = await _change(self._client, self._keys, arguments)
+            if done:
+                await self._change_copies(arguments)
         except FAILURES as error:
             if fault(error) is not Fault.UNKNOWN:
                 raise
@@ -66,7 +68,35 @@ class ClusterParticipants(ParticipantStore):
                 if hashed
                 else f"Redis went away ({error}): do it again, that does no harm"
             ) from None
-        return done == 1
+        return done
+
+    async def _change_copies(self, arguments: tuple[str, str, str, int]) -> None:
+        name, change, *_ = arguments
+        layout = Layout(self._url, self._prefix)
+        try:
+            tags = await layout.tags()
+        finally:
+            await layout.close()
+        record: bytes | None = await self._client.hget(self._keys.participants, name)
+        for tag in tags.values():
+            if tag == PARTITION or record is None:
+                continue
+            keys = Keys(self._prefix, tag)
+            client = connect(self._url, keys.participants)
+            try:
+                if change in ("add", "rotate"):
+                    await client.hset(keys.participants, name, record)
+                else:
+                    await client.hsetnx(keys.participants, name, record)
+                    await _change(client, keys, arguments)
+            finally:
+                await client.aclose()
+
+
+async def _change(client: Client, keys: Keys, arguments: tuple[str, str, str, int]) -> bool:
+    where = [keys.participants, keys.leaving, keys.meta]
+    done: int = await PARTICIPANT.run(client, where, *arguments, keys.channels())
+    return done == 1
 
 
 def read_record(name: bytes, record: bytes) -> tuple[str, Participant]:

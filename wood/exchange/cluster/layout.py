@@ -1,0 +1,86 @@
+"""Which partitions there are, and under which hash tags: written down once, found by everybody.
+
+In a Redis Cluster the tag decides on which master a partition lives, and names chosen without a
+look at it can all share one. So the first node that knows a partition chooses its tag: its name, or
+if that lies on a master that has more partitions than another, the first of `name-1`, `name-2` ...
+that does not. What is chosen stays.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from wood.exchange.cluster.client import Client, Masters, check_server, connect, masters_of
+from wood.exchange.cluster.keys import Keys
+from wood.model.instruments import PARTITION
+
+TRIES = 10_000
+"""Tags that are looked at; with a hundred masters one in a hundred fits."""
+
+
+Places = tuple[Callable[[str], str], Sequence[str]]
+"""The master that a tag leads to, and all masters."""
+
+
+class Layout:
+    """The tags of the partitions under `prefix` in the Redis at `url`. Close it in the end."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._prefix = prefix
+        self._key = Keys(prefix).partitions
+        self._url = url
+        self._client = connect(url, self._key)
+
+    async def tags(self) -> dict[str, str]:
+        """By partition, the first one first. Raises `ConfigError` and what the client raises."""
+        await check_server(self._client, self._url, persist=False)
+        found = await self._client.hgetall(self._key)
+        return {PARTITION: PARTITION} | {name.decode(): tag.decode() for name, tag in found.items()}
+
+    async def settle(self, partitions: Iterable[str]) -> dict[str, str]:
+        """The tags of these, chosen now where they were not.
+
+        Nodes that do so at the same time come to the same result. Raises `ConfigError` and what the
+        client raises.
+        """
+        tags = await self.tags()
+        for partition in partitions:
+            if partition not in tags:
+                masters = await masters_of(self._url)
+                places = None if masters is None else self._places(masters)
+                tag = choose(partition, tags, places)
+                await self._client.hsetnx(self._key, partition, tag)
+                tags = await self.tags()
+        return {partition: tags[partition] for partition in partitions}
+
+    def _places(self, masters: Masters) -> Places:
+        return lambda tag: masters.master_of(Keys(self._prefix, tag).meta), masters.addresses
+
+    async def admit(self, tags: Mapping[str, str]) -> None:
+        """Let the participants log in to partitions that are new. Raises what the client raises."""
+        known = await self._client.hgetall(Keys(self._prefix).participants)
+        for tag in tags.values():
+            key = Keys(self._prefix, tag).participants
+            if tag == PARTITION or not known:
+                continue
+            client: Client = connect(self._url, key)
+            try:
+                there = set(await client.hkeys(key))
+                for name in known.keys() - there:
+                    await client.hsetnx(key, name, known[name])
+            finally:
+                await client.aclose()
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._client.aclose()
+
+
+def choose(partition: str, tags: Mapping[str, str], places: Places | None) -> str:
+    """A tag for a partition beside those that have one, on a master with the fewest of them."""
+    if places is None:
+        return partition
+    master_of, addresses = places
+    load = Counter(dict.fromkeys(addresses, 0))
+    load.update(master_of(tag) for tag in tags.values())
+    names = (partition, *(f"{partition}-{n}" for n in range(1, TRIES)))
+    return min(names, key=lambda tag: load[master_of(tag)])
