@@ -267,7 +267,7 @@ class TestLogin:
 
         at_a_desk(test)
 
-    @pytest.mark.parametrize("first", ["lost", "fork"])
+    @pytest.mark.parametrize("first", ["lost", "fork", "dismissed"])
     def test_of_one_who_went_when_history_forked(self, first: str) -> None:
         """Its answer is among what was lost: nobody waits for it."""
 
@@ -276,11 +276,14 @@ class TestLogin:
             connection._login_due = True
             if first == "lost":
                 connection.connection_lost(None)
+            elif first == "dismissed":
+                connection.dismiss(ErrorCode.UNAUTHORIZED, "too late")
             desk.router.reset(Snapshot("main", 2, 0, 0, {}))
-            if first == "fork":
+            if first != "lost":
                 connection.connection_lost(None)
             assert not desk.router._by_session
             assert not desk.router._by_participant
+            assert not desk.router._places
 
         at_a_desk(test)
 
