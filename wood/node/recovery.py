@@ -17,14 +17,8 @@ from wood.node.subscriber import Channel
 PAGE = 2000
 """Lines after which a page of trades ends."""
 
-LOOKED_AT = 10_000
-"""Events after which it ends, so that who needs much lets others read too."""
-
 TURN = 1000
 """Events after which the event loop gets its turn."""
-
-READERS = 4
-"""Questions to the journal at the same time: when a node dies, all its clients come at once."""
 
 CANCELING = 0.1
 """Seconds after which a task that was cancelled and goes on is cancelled again."""
@@ -44,7 +38,6 @@ class Recovery:
         self._since = 0  # numbers from here on can only be of the present epoch, as far as is known
         self._resets = 0
         self._moved = asyncio.Event()
-        self._readers = asyncio.Semaphore(READERS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Reader
@@ -80,7 +73,7 @@ class Recovery:
         while True:
             # Looked at before the question: so the answer is about what the book holds already.
             reached, resets = self._book.seq >= seq, self._resets
-            if not await self._continues(epoch, seq):
+            if not await self._exchange.continues(epoch, seq):
                 return False
             if reached and resets == self._resets:
                 return True
@@ -101,12 +94,11 @@ class Recovery:
         self, channel: Channel, after: int, epoch: int, until: int, resets: int
     ) -> AsyncGenerator[bytes, None]:
         while after < until:
-            async with self._readers:
-                lines, after = await self._page(channel, after, until)
+            lines, after = await self._page(channel, after, until)
             if lines:
                 yield b"".join(lines)
         # The book is of the history that was read, or has been taken back.
-        if not await self._continues(epoch, until) or resets != self._resets:
+        if not await self._exchange.continues(epoch, until) or resets != self._resets:
             raise JournalTrimmed("history forked while it was read")
 
     async def _page(self, channel: Channel, after: int, until: int) -> tuple[list[bytes], int]:
@@ -123,7 +115,7 @@ class Recovery:
                 ]
                 reached = batch.last
                 seen += len(batch.events)
-                if reached >= until or len(lines) >= PAGE or seen >= LOOKED_AT:
+                if reached >= until or len(lines) >= PAGE:
                     break
                 if seen >= turn:
                     turn = seen + TURN
@@ -131,10 +123,6 @@ class Recovery:
         if reached == after:
             raise JournalTrimmed(f"the journal ends with number {after}")
         return lines, reached
-
-    async def _continues(self, epoch: int, seq: int) -> bool:
-        async with self._readers:
-            return await self._exchange.continues(epoch, seq)
 
     # Tasks
 
