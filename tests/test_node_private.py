@@ -318,6 +318,24 @@ class TestRefusedLogins:
 
         at_a_desk(test)
 
+    def test_at_the_end_of_the_time_for_it_the_answer_comes_first(self) -> None:
+        async def test(desk: Desk) -> None:
+            connection, transport = desk.connect()
+            assert await desk.ask(connection, self.WRONG + self.WRONG) == []
+            connection._refuse()
+            await desk.exchange.drain()
+            assert [m["code"] for m in transport.told()] == ["unauthorized"]
+            refusing = connection._refusing
+            assert refusing is not None, "the second waits"
+            connection._too_late(0.3)
+            refused, end = transport.told()
+            assert refused["error"] == "the participant and its token do not fit"
+            assert end["error"] == "no login within 0.3 seconds"
+            assert refusing.cancelled()
+            connection.connection_lost(None)
+
+        at_a_desk(test, Auth.TOKEN)
+
     def test_who_goes_takes_the_answer_along(self) -> None:
         async def test(desk: Desk) -> None:
             connection, transport = desk.connect()
