@@ -263,6 +263,8 @@ class ClientLine:
         if self._closed is not None and not self._fates:
             assert any(_is(report.request, asked) for asked in self._account.asked)
             return
+        ended = self._client.ended_by
+        assert ended is None, f"{self._account.name}: the client ended with {ended!r}"
         assert self._fates, f"{self._account.name} did not ask what became of {report}"
         kind, message = self._fates.popleft()
         assert type(report) is kind, f"{self._account.name}: {report}, not {kind} of {message}"
@@ -311,6 +313,11 @@ class _Client(Client):
         self._rotation.addresses = addresses
         for _ in range(random.randrange(len(addresses))):
             self._rotation.next()  # so that not all begin with the same
+
+    @property
+    def ended_by(self) -> Exception | None:
+        """What ended it, before that is raised: first it tells of what was under way."""
+        return self._error
 
     def drop(self) -> None:
         """Break the connection."""

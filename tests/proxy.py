@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Literal
 from tests.support import eventually
 
 
-class _Relay:
+class _Relay(ABC):
     """Listens, in a thread of its own, and passes bytes on to a port of this machine."""
 
     def __init__(self, target: int) -> None:
@@ -68,6 +69,7 @@ class _Relay:
             writer.transport.abort()
             back.transport.abort()
 
+    @abstractmethod
     async def _pass_on(
         self,
         reader: asyncio.StreamReader,
@@ -76,7 +78,6 @@ class _Relay:
         back: asyncio.StreamWriter,
     ) -> None:
         """Pass bytes on until it is over."""
-        raise NotImplementedError
 
 
 class Proxy(_Relay):

@@ -284,6 +284,8 @@ def test_other_wrong_arguments() -> None:
         client = Client(["localhost:1"])
         with pytest.raises(TypeError, match="order_id"):
             await client.cancel("7")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="order_id"):
+            await client.cancel(None)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="order_id"):
             await client.cancel(1 << 64)
         with pytest.raises(ValueError, match="price, quantity or both"):
@@ -294,6 +296,9 @@ def test_other_wrong_arguments() -> None:
             Client(["localhost:1"], encoding="xml")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="list of addresses"):
             Client("localhost:1")
+        for alone in ({"token": "secret"}, {"cancel_on_disconnect": True}):
+            with pytest.raises(ValueError, match="participant"):
+                Client(["localhost:1"], **alone)
 
     run(play())
 

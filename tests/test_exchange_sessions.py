@@ -220,3 +220,17 @@ def test_one_who_was_removed_is_cut_off(sessions: Sessions) -> None:
     assert sessions.due(GRACE) == ["alice"]
     assert sessions.sweep("alice") is True
     assert not sessions.owns("alice", f"{EPOCH}-1")
+
+
+def test_who_was_let_in_again_is_not_cut_off_when_it_leaves(sessions: Sessions) -> None:
+    """The exchange is open: the name that was removed is one that has no token."""
+    sessions.take({name: known for name, known in sessions.participants.items() if name != "alice"})
+    again = opening("alice", cancels=True)
+    sessions.check(again)
+    kept = sessions.open(opening("alice"), EPOCH, 1)
+    guarded = sessions.open(again, EPOCH, 2)
+    assert sessions.next_due(0) is None
+    sessions.close(closing("alice", guarded, 2), 200)
+    assert sessions.due(GRACE + 200) == ["alice"]
+    assert sessions.sweep("alice") is False
+    assert sessions.owns("alice", kept)

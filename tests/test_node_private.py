@@ -267,7 +267,7 @@ class TestLogin:
 
         at_a_desk(test)
 
-    @pytest.mark.parametrize("first", ["lost", "fork"])
+    @pytest.mark.parametrize("first", ["lost", "fork", "dismissed"])
     def test_of_one_who_went_when_history_forked(self, first: str) -> None:
         """Its answer is among what was lost: nobody waits for it."""
 
@@ -276,11 +276,14 @@ class TestLogin:
             connection._login_due = True
             if first == "lost":
                 connection.connection_lost(None)
+            elif first == "dismissed":
+                connection.dismiss(ErrorCode.UNAUTHORIZED, "too late")
             desk.router.reset(Snapshot("main", 2, 0, 0, {}))
-            if first == "fork":
+            if first != "lost":
                 connection.connection_lost(None)
             assert not desk.router._by_session
             assert not desk.router._by_participant
+            assert not desk.router._places
 
         at_a_desk(test)
 
@@ -314,6 +317,24 @@ class TestRefusedLogins:
             assert codes == ["unauthorized", "unauthorized", None]
 
         at_a_desk(test)
+
+    def test_at_the_end_of_the_time_for_it_the_answer_comes_first(self) -> None:
+        async def test(desk: Desk) -> None:
+            connection, transport = desk.connect()
+            assert await desk.ask(connection, self.WRONG + self.WRONG) == []
+            connection._refuse()
+            await desk.exchange.drain()
+            assert [m["code"] for m in transport.told()] == ["unauthorized"]
+            refusing = connection._refusing
+            assert refusing is not None, "the second waits"
+            connection._too_late(0.3)
+            refused, end = transport.told()
+            assert refused["error"] == "the participant and its token do not fit"
+            assert end["error"] == "no login within 0.3 seconds"
+            assert refusing.cancelled()
+            connection.connection_lost(None)
+
+        at_a_desk(test, Auth.TOKEN)
 
     def test_who_goes_takes_the_answer_along(self) -> None:
         async def test(desk: Desk) -> None:

@@ -228,9 +228,8 @@ def test_the_trades_between_two_numbers(page: int, monkeypatch: pytest.MonkeyPat
     with_loop(test)
 
 
-def test_others_get_their_turn_and_pages_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_get_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a million events have no trade that the client wants."""
-    monkeypatch.setattr(module, "LOOKED_AT", 50)
     monkeypatch.setattr(module, "TURN", 10)
 
     async def test() -> None:
@@ -244,28 +243,25 @@ def test_others_get_their_turn_and_pages_end(monkeypatch: pytest.MonkeyPatch) ->
             counted += 1
         assert await told == []
         assert counted > 40
-        assert scene.past.read == 10
+        assert scene.past.read == 1
 
     with_loop(test)
 
 
-def test_only_so_many_ask_at_once_and_nothing_is_held_for_who_reads_slowly() -> None:
+def test_nothing_is_held_for_who_reads_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 5)
+
     async def test() -> None:
         scene = Scene()
         for _ in range(10):
             scene.happen(scene.trade())
-        slow = [scene.recovery.trades(scene.channel, 0) for _ in range(20)]
-        scene.past.reachable.clear()
-        reads = [asyncio.create_task(anext(pages)) for pages in slow]
-        await turns()
-        assert scene.past.reading == module.READERS
-        scene.past.reachable.set()
-        await asyncio.wait(reads)
-        assert scene.past.reading == 0, "though none of them has asked for the next page"
-        assert scene.past.most_reading == module.READERS
+        pages = scene.recovery.trades(scene.channel, 0)
+        await anext(pages)
+        assert scene.past.reading == 0, "though it has not asked for the next page"
         assert await scene.told(85) == [91]
-        for pages in slow:
-            await pages.aclose()
+        await anext(pages)
+        assert scene.past.read == 3
+        await pages.aclose()
 
     with_loop(test)
 

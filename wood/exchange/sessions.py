@@ -74,6 +74,7 @@ class Sessions:
         """Log in, with the number `seq`; the name of the session, the old one if it can stay."""
         name, resumes = command.name, command.resumes
         self._leaving.pop(name, None)
+        self._removed.discard(name)
         if resumes is not None and self.owns(name, resumes):
             self._forget(resumes)
         session = f"{epoch}-{seq}"

@@ -17,14 +17,8 @@ from wood.node.subscriber import Channel
 PAGE = 2000
 """Lines after which a page of trades ends."""
 
-LOOKED_AT = 10_000
-"""Events after which it ends, so that who needs much lets others read too."""
-
 TURN = 1000
 """Events after which the event loop gets its turn."""
-
-READERS = 4
-"""Questions to the journal at the same time: when a node dies, all its clients come at once."""
 
 
 class Recovery:
@@ -39,7 +33,6 @@ class Recovery:
         self.resets = 0
         """How often the thread was lost: what was proven before may not be so any more."""
         self._moved = asyncio.Event()
-        self._readers = asyncio.Semaphore(READERS)
 
     # Reader
 
@@ -74,7 +67,7 @@ class Recovery:
         while True:
             # Looked at before the question: so the answer is about what the book holds already.
             reached, resets = self._book.seq >= seq, self.resets
-            if not await self._continues(epoch, seq):
+            if not await self._exchange.continues(epoch, seq):
                 return False
             if reached and resets == self.resets:
                 return True
@@ -95,12 +88,11 @@ class Recovery:
         self, channel: Channel, after: int, epoch: int, until: int, resets: int
     ) -> AsyncGenerator[bytes, None]:
         while after < until:
-            async with self._readers:
-                lines, after = await self._page(channel, after, until)
+            lines, after = await self._page(channel, after, until)
             if lines:
                 yield b"".join(lines)
         # The book is of the history that was read, or has been taken back.
-        if not await self._continues(epoch, until) or resets != self.resets:
+        if not await self._exchange.continues(epoch, until) or resets != self.resets:
             raise JournalTrimmed("history forked while it was read")
 
     async def _page(self, channel: Channel, after: int, until: int) -> tuple[list[bytes], int]:
@@ -117,7 +109,7 @@ class Recovery:
                 ]
                 reached = batch.last
                 seen += len(batch.events)
-                if reached >= until or len(lines) >= PAGE or seen >= LOOKED_AT:
+                if reached >= until or len(lines) >= PAGE:
                     break
                 if seen >= turn:
                     turn = seen + TURN
@@ -125,7 +117,3 @@ class Recovery:
         if reached == after:
             raise JournalTrimmed(f"the journal ends with number {after}")
         return lines, reached
-
-    async def _continues(self, epoch: int, seq: int) -> bool:
-        async with self._readers:
-            return await self._exchange.continues(epoch, seq)

@@ -104,6 +104,7 @@ class Router:
         # Also those that only wait for the answer to a login, which will not come.
         self._by_session.clear()
         self._by_participant.clear()
+        self._places.clear()
         self._named.clear()
 
     def apply(self, batch: Batch) -> None:

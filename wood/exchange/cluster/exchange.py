@@ -54,7 +54,7 @@ LEAVING = 1.0
 """Seconds that a node which stops waits for Redis to take note."""
 
 READERS = 4
-"""Readers of the past at the same time: when a node dies, all its clients come at once."""
+"""Questions about the past at the same time: when a node dies, all its clients come at once."""
 
 PAGE = 25
 """Entries that each of them is given at once, and may hold while its client is slow."""
@@ -198,7 +198,8 @@ class ClusterExchange(Partition):
 
     async def continues(self, epoch: int, seq: int) -> bool:
         """Whether that epoch went on after that number, and the journal reaches back to it."""
-        return await _until_it_works(partial(self._journal.continues, epoch, seq))
+        async with self._past:
+            return await _until_it_works(partial(self._journal.continues, epoch, seq))
 
     async def snapshot(self) -> Snapshot:
         """The books in Redis. Raises what the client raises."""
