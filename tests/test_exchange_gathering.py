@@ -15,6 +15,7 @@ from wood.model.commands import (
     ListOrders,
     OpenSession,
     Refuse,
+    Seen,
 )
 from wood.model.errors import ErrorCode
 from wood.model.events import (
@@ -134,7 +135,7 @@ class TestLogin:
 
     def test_asks_each_for_what_the_client_had_there(self) -> None:
         desk = Desk()
-        had = {"main": ("1-5", 7, 1)}
+        had: dict[str, Seen] = {"main": ("1-5", 7, 1)}
         login = OpenSession("~1", "~1", 0, "alice", "t", "1-5", 7, 1, True, had)
         assert desk.ask(login) == {
             "main": [OpenSession("~1", "~1", 0, "alice", "t", "1-5", 7, 1, True)],

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
 import msgspec
@@ -12,7 +13,7 @@ from wood.exchange.cluster.admin import Partition, partitions
 from wood.exchange.cluster.client import URL
 from wood.exchange.cluster.keys import PREFIX
 from wood.model.errors import ConfigError
-from wood.model.events import Batch
+from wood.model.events import Batch, Event
 
 
 def _prefix(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -77,9 +78,15 @@ def _lines(batch: Batch, where: dict[str, str]) -> bytes:
     encode = msgspec.json.encode
     place = {**where, "epoch": batch.epoch, "time": batch.time}
     return b"".join(
-        encode({"event": type(event).__name__, **place, **msgspec.structs.asdict(event)}) + b"\n"
+        encode({"event": type(event).__name__, **place, **_fields(event)}) + b"\n"
         for event in batch.events
     )
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(event)
+    fields.pop("parts", None)  # a journal is of one partition
+    return fields
 
 
 def _say_waiting() -> None:
