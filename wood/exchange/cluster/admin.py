@@ -21,7 +21,7 @@ class Partition:
         self._url = url
         self._prefix = prefix
         self._keys = Keys(prefix)
-        self._client = connect(url)
+        self._client = connect(url, self._keys.meta)
 
     async def resting(self) -> int | None:
         """How many orders are open, None if there is no partition. Raises `ConfigError`."""

@@ -104,10 +104,10 @@ class ClusterExchange(Exchange):
         super().__init__(instruments)
         self._url = url
         self._persist = persist
-        make = clients or (lambda single: connect(url, single=single))
+        keys = Keys(prefix)
+        make = clients or (lambda single: connect(url, keys.meta, single=single))
         # Batches go their own way, so that nothing else makes them wait.
         self._fast, self._client = make(True), make(False)
-        keys = Keys(prefix)
         limits = max_open_orders, max_resting_orders, kept
         self._membership = Membership(
             self._client,

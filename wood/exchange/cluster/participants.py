@@ -24,7 +24,7 @@ class ClusterParticipants(ParticipantStore):
     def __init__(self, url: str, prefix: str) -> None:
         self._url = url
         self._keys = Keys(prefix)
-        self._client = connect(url)
+        self._client = connect(url, self._keys.meta)
 
     async def list(self) -> dict[str, Participant]:
         """All of them, by name. Raises `ConfigError` also if there is no Redis."""
