@@ -8,8 +8,8 @@ from redis.exceptions import RedisError
 from wood import __version__
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
-from wood.cli.cluster import export, reset
 from wood.cli.participant import participant
+from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
