@@ -129,6 +129,7 @@ class Cluster:
                 await self._store.begin()
                 group.create_task(self._store.keep(say))
                 say(f"Redis: {self._url} ({self._kept()})")
+            say(f"starting {len(self._nodes)} nodes")
             async with asyncio.TaskGroup() as starting:
                 for node in self._nodes:
                     starting.create_task(node.begin())
