@@ -11,9 +11,9 @@ import click
 from click.core import ParameterSource
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
-from wood.cli.cluster import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
+from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.serve import serve
 from wood.exchange.cluster.engine import cluster_engine
 from wood.exchange.cluster.exchange import KEPT
