@@ -1,4 +1,4 @@
-"""What concerns a cluster: where its Redis is, `wood export`, `wood reset`."""
+"""What concerns the data of a cluster: where its Redis is, `wood export`, `wood reset`."""
 
 import asyncio
 import re
