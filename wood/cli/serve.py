@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
 from typing import Any
 
@@ -52,6 +53,8 @@ async def _serve(
             return
         _spare_the_collector()
         await _either(stop, node)
+        if settings.drain:
+            await _drain(stop, node, settings.drain)
         log.info("stopping: no new connections; what was read is answered")
         await node.stop()
         log.info("stopped")
@@ -84,6 +87,19 @@ async def _either(stop: asyncio.Event, node: Node) -> None:
         log.critical("the engine failed; nobody may trade on what it says", exc_info=error)
         await node.abort("the server failed")
         raise EngineFailed(f"stopped, since the engine failed: {error!r}") from None
+
+
+async def _drain(stop: asyncio.Event, node: Node, seconds: float) -> None:
+    """Serve on, while a balancer sends new connections elsewhere; a second signal ends that.
+
+    Raises `EngineFailed` if the engine fails meanwhile.
+    """
+    node.drain()
+    log.info("draining for %g seconds: new connections are to go elsewhere", seconds)
+    stop.clear()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await _either(stop, node)
 
 
 def _spare_the_collector() -> None:

@@ -56,6 +56,11 @@ class Exchange(ABC):
         """Queue commands, in order. Never blocks and never refuses; see `full`."""
 
     @property
+    def ready(self) -> str | None:
+        """None if commands can be decided now; else, in a few words, why they have to wait."""
+        return None
+
+    @property
     @abstractmethod
     def full(self) -> bool:
         """Whether so much is queued that the node must stop reading from its clients."""
