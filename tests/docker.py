@@ -155,4 +155,3 @@ class Image:
     def _inside(self, text: str) -> str:
         """The same with each absolute path in the folder that stands for the root."""
         return re.sub(r"(?<![^\s=:])/(?=\w)", f"{self.root}/", text)
-
