@@ -45,7 +45,7 @@ nothing, and is connected when it has the first line of the book."""
 
 
 class Step(NamedTuple):
-    """What is known at some moment: bytes of the node and of the kernel, seconds, all of it."""
+    """Bytes at some moment: of the node, of the kernel's objects, of its buffers for TCP."""
 
     resident: int
     slab: int
@@ -102,6 +102,7 @@ def grow(server: Server, crowd: Connection, kind: str, count: int) -> None:
     before, cpu, began = step(server), cpu_of(server), time.perf_counter()
     times, own = ask(crowd, "open", kind, count)
     elapsed, cpu = time.perf_counter() - began, cpu_of(server) - cpu
+    time.sleep(0.5)  # let it come to rest
     after = step(server)
     p50, p99 = percentiles(times)
     print(
@@ -207,8 +208,7 @@ def raise_hard_limit(wanted: int) -> None:
 
 
 def step(server: Server) -> Step:
-    """The present sizes, when they have come to rest."""
-    time.sleep(0.5)
+    """The present sizes."""
     rollup = Path(f"/proc/{server.process.pid}/smaps_rollup").read_text()
     sockets = Path("/proc/net/sockstat").read_text()
     pages = int(sockets.partition("TCP:")[2].split()[9])
