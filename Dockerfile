@@ -1,7 +1,7 @@
 # An image of wood: `docker build -t wood .`, then `docker run -p 7001:7001 -p 7002:7002 wood`.
 # tests/test_containers.py runs these steps in a fresh folder and virtual environment.
 
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY wood wood
@@ -11,7 +11,7 @@ RUN pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /
     && python -m venv --without-pip /opt/wood \
     && pip --python /opt/wood/bin/python install --no-cache-dir --disable-pip-version-check /wheels/*.whl
 
-FROM python:3.12-slim-bookworm
+FROM python:3.11-slim-bookworm
 COPY --from=build /opt/wood /opt/wood
 ENV PATH=/opt/wood/bin:$PATH \
     PYTHONUNBUFFERED=1 \
