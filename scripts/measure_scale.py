@@ -278,6 +278,7 @@ def balancer(
         if not (found := re.search(r"^\s*server\s+\D*(\d)", line)) or int(found[1]) <= len(nodes)
     ]
     text = re.sub(r"\b\d{4,5}\b", lambda m: str(ports.get(int(m[0]), m[0])), "\n".join(kept))
+    text = text.replace("bind :", f"bind {HOST}:")
     config = folder / f"haproxy-{private}.cfg"
     config.write_text(text + "\n")
     with (folder / f"haproxy-{private}.log").open("wb") as log:
