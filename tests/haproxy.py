@@ -101,9 +101,7 @@ class Balancer:
             _without_comments(CONFIG.read_text()),
             flags=re.M,
         )
-        text, more = re.subn(
-            r"127\.0\.0\.1:(170\d\d) ", lambda match: f"127.0.0.1:{ours[match[1]]} ", text
-        )
+        text, more = re.subn(r'(?<=\}:)(170\d\d)(?=")', lambda match: str(ours[match[1]]), text)
         assert (count, more) == (2 + 6, 12), "the configuration is another than the tests know"
         return text.replace("bind :", f"bind {self.host}:")
 
