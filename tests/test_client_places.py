@@ -62,9 +62,14 @@ def test_what_is_no_partition_any_more_is_forgotten() -> None:
     assert (places.seq, places.epoch) == ({"metals": 9}, {"metals": 71})
 
 
-def test_what_stands_on_the_wire() -> None:
-    assert by_partition(5) == {None: 5}
-    assert by_partition({"main": 5}) == {"main": 5}
+@pytest.mark.parametrize(
+    ("value", "each"), [(True, {None: True}), ({"main": True}, {"main": True})]
+)
+def test_what_stands_on_the_wire(value: bool | dict[str, bool], each: dict[object, bool]) -> None:
+    assert by_partition(value) == each
+
+
+def test_numbers_and_their_epochs() -> None:
     assert places_in(5, 7) == {None: (5, 7)}
     assert places_in({"main": 5}, {"main": 7}) == {"main": (5, 7)}
 
