@@ -64,7 +64,7 @@ class RedisServer:
         self.process.kill()
         self.process.wait(PATIENCE)
 
-    def cut(self, batches: int, journal: str) -> None:
+    def cut(self, batches: int, *journals: str) -> None:
         """Take the last batches off the append-only file of a server that is down.
 
         As a power cut under `everysec` does. They are found by their journal entries.
@@ -74,7 +74,7 @@ class RedisServer:
         at = len(data)
         for _ in range(batches):
             at = data.rindex(b"XADD", 0, at)
-            assert journal.encode() in data[at : at + 200]
+            assert any(journal.encode() in data[at : at + 200] for journal in journals)
         # A script's writes stand between MULTI and EXEC, and this one is now torn.
         file.write_bytes(data[: data.rindex(b"MULTI", 0, at) + 60])
 
@@ -86,7 +86,7 @@ class RedisServer:
         (file,) = self.folder.glob("appendonlydir/*.incr.aof")
         writes = list(_writes(file.read_bytes()))
         entries = [n for n, write in enumerate(writes) if _mentions(write, b"XADD", journal)]
-        begin = entries[-batches]
+        begin = entries[-batches:][0]
         tag = journal.rpartition("}")[0] + "}"
         kept = [w for n, w in enumerate(writes) if n < begin or not _mentions(w, b"", tag)]
         file.write_bytes(b"".join(kept))
