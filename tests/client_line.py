@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from tests.accounts import Account, Fate
+from tests.accounts import ONLY, Account, Fate, by_partition, symbols_of
 from wood.client import (
     AllCanceled,
     Amended,
@@ -81,8 +81,9 @@ class ClientLine:
         """The logins that the client has heard the answers of."""
         self._told_login = 0
         """Of these, how many the account was told of."""
-        self._seq = 0
-        """The number that the client has heard last."""
+        self._seqs: dict[str, int] = {}
+        """The number that the client has heard last, by partition."""
+        self._partitions: dict[str | None, str] = {}
 
     async def run(self) -> None:
         """Be connected, as the library keeps it, until `close`."""
@@ -154,13 +155,15 @@ class ClientLine:
             self._heard_login = True
             self._logins.append(message)
             self._login += 1
-            self._seq = message["seq"]
+            self._partitions = symbols_of(message)
+            self._seqs = {**by_partition(message["seq"])}
         elif what == "executionReport":
-            assert message["seq"] > self._seq, f"{self._account.name} hears {message} again"
-            self._seq = message["seq"]
+            name = self._partitions.get(message["symbol"], ONLY)
+            assert message["seq"] > self._seqs[name], f"{self._account.name} hears {message} again"
+            self._seqs[name] = message["seq"]
         elif what == "heartbeat" and self._heard_login:
-            self._heartbeats.append(_Heartbeat(self._login, self._seq, message))
-            self._seq = message["seq"]
+            self._heartbeats.append(_Heartbeat(self._login, {**self._seqs}, message))
+            self._seqs |= by_partition(message["seq"])
             self._beat()
 
     def _beat(self) -> None:
@@ -168,7 +171,9 @@ class ClientLine:
         account = self._account
         while self._heartbeats:
             login, after, message = self._heartbeats[0]
-            if login != self._told_login or account.seq < after or not account.connected:
+            if login != self._told_login or not account.connected:
+                return
+            if any(account.places[name].seq < seq for name, seq in after.items()):
                 return
             self._heartbeats.popleft()
             account.hear(message)
@@ -234,11 +239,14 @@ class ClientLine:
         # What was not sent can still be: as if it had not been said before.
         for message in filter(_makes, self._waiting):
             del account.orders[message["orderId"]]
-        lost = isinstance(report, ReportsLost)
         told = self._log_in()
-        assert told["recovered"] is not lost
+        recovered = by_partition(told["recovered"])
+        lost = {name for name, whole in recovered.items() if not whole}
+        assert isinstance(report, ReportsLost) == bool(lost)
         if isinstance(report, ReportsLost):
             assert _left(_listed(report.orders)) == _left(told["orders"])
+            concerned = [s for name in lost for s in told.get("partitions", {}).get(name, ())]
+            assert report.symbols == (None if lost == recovered.keys() else tuple(concerned))
         for message in self._waiting:
             account.say(message)
         for message in self._under_way:
@@ -247,7 +255,7 @@ class ClientLine:
                 self._fates.append((fate, message))
         self._under_way = []
 
-    def _expected(self, message: Message, *, lost: bool) -> type[Report] | None:
+    def _expected(self, message: Message, *, lost: set[str]) -> type[Report] | None:
         """What becomes of what was under way, by what the account knows now."""
         account, what = self._account, message["message"]
         if what == "cancelAll":
@@ -256,7 +264,7 @@ class ClientLine:
         if _makes(message):
             by_account = {Fate.NEVER: NotTaken, Fate.UNKNOWN: Unknown, Fate.TAKEN: None}
             return by_account[order.fate]
-        is_known = not lost or (what == "cancelOrder" and order.left)
+        is_known = account.of(order.symbol) not in lost or (what == "cancelOrder" and order.left)
         return NotTaken if is_known else Unknown
 
     def _fate(self, report: NotTaken | Unknown) -> None:
@@ -279,10 +287,10 @@ class ClientLine:
 
 
 class _Heartbeat(NamedTuple):
-    """One that came after that login, and after the report `after`."""
+    """One that came after that login, and after the reports up to `after` in each partition."""
 
     login: int
-    after: int
+    after: dict[str, int]
     message: Message
 
 
@@ -332,17 +340,19 @@ class _Client(Client):
 
 async def _send(client: Client, message: Message) -> None:
     order_id, quantity = message.get("orderId", 0), message.get("quantity")
+    side, price, symbol = message.get("side", ""), message.get("price"), message.get("symbol")
     match message["message"]:
         case "createOrder":
-            await client.create(message["side"], message["price"], quantity or 0, order_id=order_id)
+            assert price is not None
+            await client.create(side, price, quantity or 0, order_id=order_id, symbol=symbol)
         case "marketOrder":
-            await client.market(message["side"], quantity or 0, order_id=order_id)
+            await client.market(side, quantity or 0, order_id=order_id, symbol=symbol)
         case "cancelOrder":
-            await client.cancel(order_id)
+            await client.cancel(order_id, symbol)
         case "amendOrder":
-            await client.amend(order_id, message.get("price"), quantity)
+            await client.amend(order_id, price, quantity, symbol)
         case "cancelAll":
-            await client.cancel_all()
+            await client.cancel_all(symbol)
         case other:
             raise AssertionError(f"robots do not say {other}")
 
@@ -369,7 +379,7 @@ def _is(request: Command | None, message: Message) -> bool:
             found = ("cancelAll", None, None, None)
         case _:
             return False
-    if getattr(request, "side", None) != message.get("side"):
+    if any(getattr(request, each, None) != message.get(each) for each in ("side", "symbol")):
         return False
     return found == (message["message"], message.get("orderId"), *same)
 
@@ -384,6 +394,7 @@ def _execution_report(report: OrderReport) -> Message:
         "seq": report.seq,
         "orderId": report.order_id,
         "leaves": _whole(report.leaves),
+        "symbol": report.symbol,
     }
     if isinstance(report, Fill | Amended):
         message |= {"price": report.price, "quantity": _whole(report.quantity)}

@@ -12,6 +12,7 @@ from tests.support import Peer, Server, eventually
 from wood.exchange.cluster.admin import Partition
 from wood.exchange.cluster.keys import Keys
 from wood.model.events import Batch
+from wood.model.instruments import PARTITION
 
 Start = Callable[..., Server]
 """The fixture `start_server`."""
@@ -41,11 +42,15 @@ class Cluster:
         """A client of the same Redis."""
         return redis.Redis.from_url(self.url, protocol=2)
 
-    def journal(self) -> list[Batch]:
-        """All that the journal has, as `wood export` reads it."""
+    def of(self, name: str) -> Keys:
+        """The keys of a partition."""
+        return Keys(self.prefix, name)
+
+    def journal(self, name: str = PARTITION) -> list[Batch]:
+        """All that the journal of a partition has, as `wood export` reads it."""
 
         async def read() -> list[Batch]:
-            partition = Partition(self.url, self.prefix)
+            partition = Partition(self.url, self.prefix, name)
             try:
                 return [batch async for batch in partition.journal()]
             finally:
@@ -53,18 +58,20 @@ class Cluster:
 
         return asyncio.run(read())
 
-    def levels(self, symbol: str = "WOOD") -> dict[int, int]:
+    def levels(self, symbol: str = "WOOD", partition: str = PARTITION) -> dict[int, int]:
         """The totals in Redis, by price, bids negative."""
         with self.redis() as client:
             return {
                 int(key): int(total)
-                for key, total in client.hgetall(self.keys.levels(symbol)).items()
+                for key, total in client.hgetall(self.of(partition).levels(symbol)).items()
             }
 
-    def orders(self, symbol: str = "WOOD") -> dict[tuple[str, int], int]:
+    def orders(
+        self, symbol: str = "WOOD", partition: str = PARTITION
+    ) -> dict[tuple[str, int], int]:
         """What is left of the open orders in Redis, by participant and id."""
         with self.redis() as client:
-            found = client.hgetall(self.keys.of([symbol])[2])
+            found = client.hgetall(self.of(partition).of([symbol])[2])
         orders = {}
         for name, value in found.items():
             participant, _, order_id = name.decode().partition(" ")

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class RedisServer:
         self.process.kill()
         self.process.wait(PATIENCE)
 
-    def cut(self, batches: int, journal: str) -> None:
+    def cut(self, batches: int, *journals: str) -> None:
         """Take the last batches off the append-only file of a server that is down.
 
         As a power cut under `everysec` does. They are found by their journal entries.
@@ -78,9 +78,22 @@ class RedisServer:
         at = len(data)
         for _ in range(batches):
             at = data.rindex(b"XADD", 0, at)
-            assert journal.encode() in data[at : at + 200]
+            assert any(journal.encode() in data[at : at + 200] for journal in journals)
         # A script's writes stand between MULTI and EXEC, and this one is now torn.
         file.write_bytes(data[: data.rindex(b"MULTI", 0, at) + 60])
+
+    def lose(self, batches: int, journal: str) -> None:
+        """Have a partition alone, while the server is down, lose its last batches.
+
+        As if it lived on a server of its own, that loses them. Its journal tells which it is.
+        """
+        (file,) = self.folder.glob("appendonlydir/*.incr.aof")
+        writes = list(_writes(file.read_bytes()))
+        entries = [n for n, write in enumerate(writes) if _mentions(write, b"XADD", journal)]
+        begin = entries[-batches:][0]
+        tag = journal.rpartition("}")[0] + "}"
+        kept = [w for n, w in enumerate(writes) if n < begin or not _mentions(w, b"", tag)]
+        file.write_bytes(b"".join(kept))
 
     def freeze(self) -> None:
         """Let it stand still."""
@@ -95,6 +108,33 @@ class RedisServer:
         if self.process.poll() is None:
             self.thaw()
             self.kill()
+
+
+def _writes(data: bytes) -> Iterator[bytes]:
+    """What an append-only file holds, in pieces that are carried out as one."""
+    begin = at = 0
+    inside = False
+    while at < len(data):
+        name = None
+        count, at = _length(data, at, b"*")
+        for _ in range(count):
+            size, at = _length(data, at, b"$")
+            name = data[at : at + size] if name is None else name
+            at += size + 2
+        inside = name == b"MULTI" or (inside and name != b"EXEC")
+        if not inside:
+            yield data[begin:at]
+            begin = at
+
+
+def _length(data: bytes, at: int, mark: bytes) -> tuple[int, int]:
+    end = data.index(b"\r\n", at)
+    assert data[at : at + 1] == mark
+    return int(data[at + 1 : end]), end + 2
+
+
+def _mentions(write: bytes, command: bytes, key: str) -> bool:
+    return command in write and key.encode() in write
 
 
 def free_port() -> int:

@@ -111,7 +111,7 @@ def told_anew(account: Account, port: int) -> list[Report]:
     """All that the server has for the participant since its first login."""
     found: list[Report] = []
     with Peer("127.0.0.1", port) as peer:
-        place = {"lastSeq": account.began, "epoch": account.epoch}
+        place = {"lastSeq": account.place.began, "epoch": account.place.epoch}
         peer.send({"message": "login", "participant": account.name} | place)
         while (message := peer.message())["message"] == "executionReport":
             found.append(report_in(message))

@@ -8,7 +8,7 @@ themselves, and share no mistakes with it.
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Protocol
 
@@ -70,7 +70,8 @@ class WireLine:
         self._wire = Wire()
         self._said_at = 0.0
         self._given_up = 0
-        """Logins that were never answered: each may still be decided, and supersede us once."""
+        """Logins that were never answered, times the partitions: each may still be decided, and
+        supersede us once in each."""
 
     async def run(self) -> None:
         """Be connected, and connect again, until `close`."""
@@ -123,7 +124,7 @@ class WireLine:
                 raise Superseded(account.name)
             self._given_up -= 1
         elif not succeeded:
-            self._given_up += 1
+            self._given_up += len(account.places)
         return succeeded
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -150,9 +151,20 @@ class WireLine:
 
 
 class Robot:
-    """Sends `count` orders round a price of 100, and cancels and amends some of them."""
+    """Sends `count` orders round a price of 100, and cancels and amends some of them.
 
-    def __init__(self, account: Account, count: int, random: Random, window: int) -> None:
+    In one of `symbols` each; without any, in the default instrument.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        count: int,
+        random: Random,
+        window: int,
+        symbols: Sequence[str] = (),
+    ) -> None:
+        self._symbols = symbols
         self.account = account
         self.line: Line
         self.allowed = count
@@ -197,7 +209,8 @@ class Robot:
             if free:
                 return self._touch(random.choice(free), what)
         if what > 0.998 and not busy:
-            return {"message": "cancelAll"}
+            of_all = not self._symbols or random.random() < 0.5
+            return {"message": "cancelAll"} | ({} if of_all else self._symbol())
         order_id, self._next_id = self._next_id, self._next_id + 1
         message = {
             "message": "marketOrder",
@@ -207,15 +220,20 @@ class Robot:
         }
         if what < 0.95:
             message |= {"message": "createOrder", "price": self._price()}
-        return message
+        return message | self._symbol()
+
+    def _symbol(self) -> dict[str, Any]:
+        return {"symbol": self._random.choice(self._symbols)} if self._symbols else {}
 
     def _touch(self, order_id: int, what: float) -> dict[str, Any]:
+        symbol = self.account.orders[order_id].symbol
+        order = {"orderId": order_id} | ({} if symbol is None else {"symbol": symbol})
         if what < 0.15:
-            return {"message": "cancelOrder", "orderId": order_id}
+            return {"message": "cancelOrder", **order}
         change: dict[str, Any] = {"quantity": self._random.randint(1, 20)}
         if what < 0.2:
             change["price"] = self._price()
-        return {"message": "amendOrder", "orderId": order_id, **change}
+        return {"message": "amendOrder", **order, **change}
 
     def _price(self) -> str:
         cents = round(self._random.gauss(10_000, 8))
@@ -235,6 +253,7 @@ class Fleet:
         heartbeat: float,
         share: float = 1.0,
         window: int = 8,
+        symbols: Sequence[str] = (),
     ) -> None:
         """`share` of the orders may be sent from the beginning."""
         self.robots: list[Robot] = []
@@ -245,7 +264,7 @@ class Fleet:
             if number % 5 == 0:
                 options["cancelOnDisconnect"] = True
             count = orders // clients + (number < orders % clients)
-            robot = Robot(Account(f"robot-{number}", options), count, random, window)
+            robot = Robot(Account(f"robot-{number}", options), count, random, window, symbols)
             robot.allow(share)
             robot.line = self._line(robot, addresses, random, number, heartbeat)
             self.robots.append(robot)

@@ -32,6 +32,14 @@ LOGIN: Message = {
     "seq": 4,
 }
 
+PARTITIONS: Message = {"main": ["WOOD", "PEAR"], "metals": ["GOLD"]}
+LOGIN_TO_TWO: Message = LOGIN | {
+    "session": "main:s1_metals:s2",
+    "epoch": {"main": 7, "metals": 17},
+    "seq": {"main": 4, "metals": 40},
+    "partitions": PARTITIONS,
+}
+
 
 def create(order_id: int, price: int = 145, symbol: str | None = None) -> CreateOrder:
     return CreateOrder(
@@ -47,11 +55,11 @@ def amend(order_id: int, quantity: int) -> AmendOrder:
     return AmendOrder(order_id=order_id, quantity=Decimal(quantity))
 
 
-def logged_in() -> Session:
+def logged_in(reply: Message = LOGIN) -> Session:
     session = Session(codec("json"), ALICE)
     session.connected()
     before = session.ready
-    assert session.receive(line(LOGIN)) == []
+    assert session.receive(line(reply)) == []
     assert (before, session.ready) == (False, True)
     return session
 

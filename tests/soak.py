@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.accounts import Account, Fate, cash_and_position, differences, ledger, positions
+from tests.accounts import (
+    ONLY,
+    Account,
+    Fate,
+    cash_and_position,
+    differences,
+    ledger,
+    positions,
+)
 from tests.chaos import Chaos
 from tests.cluster import Cluster, Start
 from tests.redis_server import RedisServer
@@ -21,6 +29,9 @@ ENOUGH = 0.7
 
 SETTLED = 120.0
 """Seconds after the last fault within which all must have their answers."""
+
+MARKETS = {"main": "WOOD", "metals": "GOLD", "grain": "RYE"}
+"""The instrument in each partition that there can be."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +50,19 @@ class Plan:
     grace: float = 3.0
     heartbeat: float = 1.0
     forks: bool = False
+    partitions: int = 1
+
+    @property
+    def markets(self) -> dict[str, str]:
+        """The instrument in each partition."""
+        return dict(list(MARKETS.items())[: self.partitions])
 
     @property
     def options(self) -> list[str]:
-        """Those of the nodes; nothing is trimmed off the journal."""
+        """Those of the nodes; nothing is trimmed off the journals."""
+        listed = [f"--instrument={symbol}@{name}" for name, symbol in self.markets.items()]
         times = ["--lease", str(self.lease), "--reconnect-grace", str(self.grace)]
-        return ["--persist", "--journal", str(max(1_000_000, 100 * self.orders)), *times]
+        return ["--persist", "--journal", str(max(1_000_000, 100 * self.orders)), *times, *listed]
 
 
 @dataclass
@@ -75,8 +93,13 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
         plan.seed,
         heartbeat=plan.heartbeat,
         share=0.0 if plan.faults else 1.0,
+        symbols=[*plan.markets.values()] if plan.partitions > 1 else (),
     )
-    chaos = Chaos(cluster, redis, fleet, addresses, Random(plan.seed), log, forks=plan.forks)
+    chaos = Chaos(
+        *(cluster, redis, fleet, addresses, Random(plan.seed), log),
+        forks=plan.forks,
+        partitions=[*plan.markets],
+    )
     result, begin = Result(faults=chaos.faults), time.monotonic()
     try:
         for due in _moments(plan, fleet):
@@ -86,42 +109,57 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
                 break
             chaos.strike()
         chaos.heal()
-        book = settle(cluster, fleet)
+        books = settle(cluster, fleet, plan.markets)
         result.seconds = time.monotonic() - begin
         log(f"{result.seconds:7.2f} s  settled")
     finally:
         fleet.stop()
-    judge(result, cluster, fleet, book, forks=plan.forks)
+    judge(result, cluster, fleet, books, plan.markets, forks=plan.forks)
     return result
 
 
 def judge(
-    result: Result, cluster: Cluster, fleet: Fleet, book: "Book", *, forks: bool = False
+    result: Result,
+    cluster: Cluster,
+    fleet: Fleet,
+    books: dict[str, "Book"],
+    markets: dict[str, str],
+    *,
+    forks: bool = False,
 ) -> None:
-    """Compare all accounts, after `settle`, when all have left. The journal must be whole."""
-    leftovers = list(_leftovers(cluster, fleet.accounts))
-    batches = cluster.journal()
-    if check_history(_events(batches)) != cluster.orders():
-        leftovers.append("when all have left: the journal leaves other orders open than the book")
-    # Who left had its orders cancelled, which its account was not told any more.
-    batches = [batch for batch in batches if batch.last <= book.seq]
-    result.differences = [*_compare(book, fleet.accounts, batches, forks), *leftovers]
-    _count(result.counts, fleet.accounts, batches)
+    """Compare all accounts, after `settle`, when all have left. The journals must be whole."""
+    leftovers = list(_leftovers(cluster, fleet.accounts, markets))
+    journals: dict[str, list[Batch]] = {}
+    for name, symbol in markets.items():
+        batches = cluster.journal(name)
+        if check_history(_events(batches)) != cluster.orders(symbol, name):
+            leftovers.append(f"when all have left: the journal {name} leaves other orders open")
+        # Who left had its orders cancelled, which its account was not told any more.
+        journals[name] = [batch for batch in batches if batch.last <= books[name].seq]
+    result.differences = [
+        *_compare(books, fleet.accounts, journals, markets, forks),
+        *leftovers,
+    ]
+    _count(result.counts, fleet.accounts, journals)
 
 
 @dataclass(frozen=True)
 class Book:
-    """What Redis has, when nobody asks for anything."""
+    """What Redis has of a partition, when nobody asks for anything."""
 
     seq: int
     orders: dict[tuple[str, int], int]
     levels: dict[int, int]
 
 
-def _book(cluster: Cluster) -> Book:
-    orders, levels = cluster.orders(), cluster.levels()
+def _book(cluster: Cluster, name: str, symbol: str) -> Book:
+    orders, levels = cluster.orders(symbol, name), cluster.levels(symbol, name)
+    return Book(_last(cluster, name), orders, levels)
+
+
+def _last(cluster: Cluster, name: str) -> int:
     with cluster.redis() as client:
-        return Book(int(client.hget(cluster.keys.meta, "seq")), orders, levels)
+        return int(client.hget(cluster.of(name).meta, "seq"))
 
 
 def _events(batches: list[Batch]) -> Iterator[Event]:
@@ -143,12 +181,11 @@ def _moments(plan: Plan, fleet: Fleet) -> Iterator[Callable[[], bool]]:
     yield lambda: False
 
 
-def settle(cluster: Cluster, fleet: Fleet) -> Book:
+def settle(cluster: Cluster, fleet: Fleet, markets: dict[str, str]) -> dict[str, Book]:
     """Wait until everybody has all answers, and was told all that the journal has."""
     if not fleet.wait(lambda: all(robot.done for robot in fleet.robots), SETTLED):
         raise AssertionError(_undone(fleet))
-    with cluster.redis() as client:
-        last = int(client.hget(cluster.keys.meta, "seq"))
+    last = {name: _last(cluster, name) for name in markets}
     deadline = time.monotonic() + SETTLED
     while late := [robot for robot in fleet.robots if not _told(robot.account, last)]:
         assert time.monotonic() < deadline, f"{late[0].account.name} was not told all up to {last}"
@@ -156,11 +193,15 @@ def settle(cluster: Cluster, fleet: Fleet) -> Book:
             fleet.call(robot.ask, "orders")
             fleet.call(robot.ask, "heartbeat")
         fleet.wait(lambda: all(_told(each.account, last) for each in fleet.robots), 1)
-    return _book(cluster)
+    return {name: _book(cluster, name, symbol) for name, symbol in markets.items()}
 
 
-def _told(account: Account, last: int) -> bool:
-    return account.seq >= last and account.said_last.get("message") == "orders"
+def _told(account: Account, last: dict[str, int]) -> bool:
+    if account.said_last.get("message") != "orders":
+        return False
+    if ONLY in account.places:
+        return account.seq >= max(last.values())
+    return all(account.places[name].seq >= seq for name, seq in last.items())
 
 
 def _undone(fleet: Fleet) -> str:
@@ -169,29 +210,38 @@ def _undone(fleet: Fleet) -> str:
 
 
 def _compare(
-    book: Book, accounts: list[Account], batches: list[Batch], forks: bool
+    books: dict[str, Book],
+    accounts: list[Account],
+    journals: dict[str, list[Batch]],
+    markets: dict[str, str],
+    forks: bool,
 ) -> Iterator[str]:
     """Everything that does not agree."""
-    by_journal, traded = ledger(batches), positions(batches)
+    by_journal = ledger(batch for batches in journals.values() for batch in batches)
+    traded = {markets[name]: positions(batches) for name, batches in journals.items()}
     in_book: dict[str, dict[int, int]] = defaultdict(dict)
-    for (who, order_id), left in book.orders.items():
-        in_book[who][order_id] = left
+    for book in books.values():
+        for (who, order_id), left in book.orders.items():
+            in_book[who][order_id] = left
     for account in accounts:
         yield from differences(account, by_journal[account.name])
         if account.losses and not forks:
             yield f"{account.name}: was told {account.losses} times that reports were lost"
-        if not account.losses and cash_and_position(account) != traded[account.name]:
-            ours, is_so = cash_and_position(account), traded[account.name]
-            yield f"{account.name}: cash and position {ours}, by the journal {is_so}"
+        for symbol, by_name in traded.items():
+            ours, is_so = cash_and_position(account, symbol), by_name[account.name]
+            if not account.losses and ours != is_so:
+                yield f"{account.name}: cash and position {ours} in {symbol}, by trades {is_so}"
         listed = {o["orderId"]: o["quantity"] for o in account.said_last.get("orders", [])}
         if not account.open == in_book[account.name] == listed:
             places = f"in the book {in_book[account.name]}, listed {listed}"
             yield f"{account.name}: open {account.open}, {places}"
-    left_open = check_history(_events(batches))
-    if left_open != book.orders:
-        yield f"the journal leaves {len(left_open)} orders open, the book has {len(book.orders)}"
-    if _levels(batches) != book.levels:
-        yield "the levels in the book are not those of the journal"
+    for name, book in books.items():
+        left_open = check_history(_events(journals[name]))
+        if left_open != book.orders:
+            they = f"{len(left_open)} orders open, the book has {len(book.orders)}"
+            yield f"the journal {name} leaves {they}"
+        if _levels(journals[name]) != book.levels:
+            yield f"the levels in the book are not those of the journal {name}"
 
 
 def _levels(batches: list[Batch]) -> dict[int, int]:
@@ -202,24 +252,31 @@ def _levels(batches: list[Batch]) -> dict[int, int]:
     return {key: total for key, total in totals.items() if total}
 
 
-def _leftovers(cluster: Cluster, accounts: list[Account]) -> Iterator[str]:
+def _leftovers(cluster: Cluster, accounts: list[Account], markets: dict[str, str]) -> Iterator[str]:
     """Nobody is connected any more: no session is left, and no order of who asked for that."""
-    keys = cluster.keys
+    for name, symbol in markets.items():
+        try:
+            _all_left(cluster, name, symbol, accounts)
+        except AssertionError as error:
+            with cluster.redis() as client:
+                yield f"when all have left: {error}; {client.hgetall(cluster.of(name).sessions)}"
+
+
+def _all_left(cluster: Cluster, name: str, symbol: str, accounts: list[Account]) -> None:
+    keys = cluster.of(name)
     staying = {
         (account.name, order_id): left
         for account in accounts
         if "cancelOnDisconnect" not in account.options
         for order_id, left in account.open.items()
+        if account.orders[order_id].symbol in (None, symbol)
     }
     with cluster.redis() as client:
-        try:
-            eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
-            eventually(lambda: cluster.orders() == staying, "cancelled orders")
-        except AssertionError as error:
-            yield f"when all have left: {error}; {client.hgetall(keys.sessions)}"
+        eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
+    eventually(lambda: cluster.orders(symbol, name) == staying, "cancelled orders")
 
 
-def _count(counts: Counter[str], accounts: list[Account], batches: list[Batch]) -> None:
+def _count(counts: Counter[str], accounts: list[Account], journals: dict[str, list[Batch]]) -> None:
     fates = Counter(order.fate for account in accounts for order in account.orders.values())
     counts["orders sent"] = fates.total()
     counts["taken"] = fates[Fate.TAKEN]
@@ -228,7 +285,9 @@ def _count(counts: Counter[str], accounts: list[Account], batches: list[Batch]) 
     if fates[Fate.UNKNOWN]:
         counts["unknown after a fork"] = fates[Fate.UNKNOWN]
     counts["open at the end"] = sum(len(account.open) for account in accounts)
-    counts["trades"] = sum(isinstance(event, Trade) for event in _events(batches))
+    counts["trades"] = sum(
+        isinstance(event, Trade) for batches in journals.values() for event in _events(batches)
+    )
     counts["reports, each told once"] = sum(len(account.reports) for account in accounts)
-    counts["events in the journal"] = batches[-1].last
+    counts["events in the journal"] = sum(batches[-1].last for batches in journals.values())
     counts["sessions resumed"] = sum(account.resumed for account in accounts)

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.session_wire import ALICE, LOGIN, Wire, amend, cancel, create, line, logged_in, told
+from tests.session_wire import (
+    ALICE,
+    LOGIN,
+    LOGIN_TO_TWO,
+    Wire,
+    amend,
+    cancel,
+    create,
+    line,
+    logged_in,
+    told,
+)
 from wood.client import (
     Canceled,
     Fill,
@@ -17,6 +28,7 @@ from wood.client import (
     OrderReport,
     Refused,
     ReportsLost,
+    Resumed,
     Unknown,
 )
 from wood.client.codec import codec
@@ -27,7 +39,7 @@ from wood.client.requests import (
     CreateOrder,
     MarketOrder,
 )
-from wood.client.session import Session
+from wood.client.session import Heard, Session
 from wood.model.orders import BUY
 
 # What happens to each command, whatever happens to the connection
@@ -315,3 +327,69 @@ def test_the_number_of_the_reply_is_the_last_one_seen_even_if_it_is_lower() -> N
         quantity=Decimal(2),
         trade=10,
     )
+
+
+# Several partitions
+
+
+def test_the_login_says_what_was_seen_of_each_partition() -> None:
+    session = logged_in(LOGIN_TO_TWO)
+    some = {"message": "heartbeat", "epoch": {"metals": 18}, "seq": {"metals": 50}}
+    session.receive(line(some))
+    session.disconnected("")
+    assert json.loads(session.connected()) == {
+        "message": "login",
+        "participant": "alice",
+        "heartbeat": 5.0,
+        "session": "main:s1_metals:s2",
+        "lastSeq": {"main": 4, "metals": 50},
+        "epoch": {"main": 7, "metals": 18},
+    }
+
+
+def come_back(recovered: dict[str, bool], *orders: tuple[int, str]) -> list[Heard]:
+    """What is heard by one who had much under way in two partitions, of which nobody tells."""
+    session = logged_in(LOGIN_TO_TWO)
+    for command in (create(1), create(2, symbol="GOLD"), create(3, symbol="GOLD"), CancelAll()):
+        session.send(command)
+    session.disconnected("")
+    session.connected()
+    about = {"side": "BUY", "price": 145, "quantity": 10}
+    rows = [{"orderId": order_id, "symbol": symbol, **about} for order_id, symbol in orders]
+    reply = LOGIN_TO_TWO | {"recovered": recovered} | ({"orders": rows} if rows else {})
+    return session.receive(line(reply))
+
+
+def test_if_one_partition_lost_reports_the_fates_in_the_others_are_known() -> None:
+    lost, *fates = come_back({"main": True, "metals": False}, (2, "GOLD"))
+    assert isinstance(lost, ReportsLost)
+    assert lost.symbols == ("GOLD",)
+    assert [order.order_id for order in lost.orders] == [2]
+    assert fates == [NotTaken(create(1)), Unknown(create(3, symbol="GOLD")), Unknown(CancelAll())]
+
+
+def test_if_all_partitions_lost_reports_no_symbols_are_named() -> None:
+    lost, *fates = come_back({"main": False, "metals": False}, (1, "GOLD"), (2, "GOLD"))
+    assert isinstance(lost, ReportsLost)
+    assert lost.symbols is None
+    unknown = (create(1), create(3, symbol="GOLD"), CancelAll())
+    assert fates == [Unknown(each) for each in unknown], "order 1 is open in another instrument"
+
+
+def test_if_no_partition_lost_reports_the_session_goes_on() -> None:
+    resumed, *fates = come_back({"main": True, "metals": True})
+    assert resumed == Resumed()
+    assert fates[-1] == Unknown(CancelAll())
+    assert [type(fate) for fate in fates[:-1]] == [NotTaken] * 3
+
+
+def test_a_partition_that_is_new_lost_nothing() -> None:
+    """One who logged in before there were several names the number of the first alone."""
+    session = logged_in()
+    session.send(create(1))
+    session.disconnected("")
+    assert json.loads(session.connected())["lastSeq"] == 4
+    reply = LOGIN_TO_TWO | {"recovered": {"main": True}}
+    assert session.receive(line(reply)) == [Resumed(), NotTaken(create(1))]
+    session.disconnected("")
+    assert json.loads(session.connected())["lastSeq"] == {"main": 4, "metals": 40}

@@ -191,3 +191,84 @@ def test_an_epoch_that_lost_nothing_is_resumed_from() -> None:
     begun(feed)
     assert feed.receive(lines({"type": "epoch", "epoch": 8, "seq": 12})) == []
     assert (asked(feed)["lastSeq"], asked(feed)["epoch"]) == (12, 8)
+
+
+# Several partitions
+
+TWO: Message = {"main": ["WOOD"], "metals": ["GOLD"]}
+SUBSCRIBED_TO_TWO = SUBSCRIBED | {"symbols": ["WOOD", "GOLD"], "partitions": TWO}
+
+
+def of(partition: str, message: Message) -> Message:
+    return message | {"partition": partition}
+
+
+def begun_with_two() -> Feed:
+    """The feed is at number 10 of one partition, at 5 of the other."""
+    feed = Feed(["WOOD", "GOLD"], None, "json")
+    asked(feed)
+    ends = of("main", snapshot(10)), of("metals", snapshot(5, epoch=17))
+    assert len(feed.receive(lines(SUBSCRIBED_TO_TWO, *ends))) == 1
+    return feed
+
+
+def test_the_books_are_told_when_those_of_all_partitions_are_complete() -> None:
+    feed = Feed(["WOOD", "GOLD"], None, "json")
+    asked(feed)
+    gold = level("bid", 1900, 7, 5, "GOLD")
+    begin = lines(SUBSCRIBED_TO_TWO, level("bid", 145, 20, 10), gold)
+    assert feed.receive(begin + lines(of("main", snapshot(10)))) == []
+    # One partition is live already: what changes there goes into its book.
+    assert numbers(feed.receive(lines(trade(11), level("bid", 145, 10, 13)))) == [11]
+    (update,) = feed.receive(lines(of("metals", snapshot(5, epoch=17))))
+    assert isinstance(update, Resynchronised)
+    assert shown(update.books["WOOD"].bids) == [(145, 10)]
+    assert shown(update.books["GOLD"].bids) == [(1900, 7)]
+    assert len(feed.receive(lines(level("bid", 145, 0, 15)))) == 1
+    said = asked(feed)
+    assert said["lastSeq"] == {"main": 15, "metals": 5}
+    assert said["epoch"] == {"main": 7, "metals": 17}
+
+
+def test_each_partition_counts_its_trades_by_itself() -> None:
+    feed = begun_with_two()
+    told = [trade(11), trade(6, "GOLD"), trade(6, "GOLD"), trade(13), trade(8, "GOLD")]
+    assert numbers(feed.receive(lines(*told))) == [11, 6, 13, 8]
+    feed.receive(lines(of("metals", {"type": "epoch", "epoch": 18, "seq": 9})))
+    said = asked(feed)
+    assert said["lastSeq"] == {"main": 13, "metals": 9}
+    assert said["epoch"] == {"main": 7, "metals": 18}
+
+
+@pytest.mark.parametrize("whole", [{"main"}, {"main", "metals"}, set()])
+def test_trades_are_lost_if_they_are_in_any_partition(whole: set[str]) -> None:
+    feed = begun_with_two()
+    asked(feed)
+    recovered = {name: name in whole for name in TWO}
+    reply = SUBSCRIBED_TO_TWO | {"recovered": recovered}
+    updates = feed.receive(
+        lines(reply, of("main", snapshot(12)), of("metals", snapshot(3, epoch=18)))
+    )
+    assert [u.trades_lost for u in updates if isinstance(u, Resynchronised)] == [len(whole) < 2]
+
+
+def test_lost_trades_are_told_even_if_the_connection_breaks_between_two_partitions() -> None:
+    feed = begun_with_two()
+    asked(feed)
+    lost = SUBSCRIBED_TO_TWO | {"recovered": {"main": False, "metals": True}}
+    assert feed.receive(lines(lost, of("main", snapshot(3, epoch=8)))) == []
+    assert asked(feed)["lastSeq"] == {"main": 3, "metals": 5}
+    whole = SUBSCRIBED_TO_TWO | {"recovered": {"main": True, "metals": True}}
+    ends = of("main", snapshot(3, epoch=8)), of("metals", snapshot(5, epoch=17))
+    (update,) = feed.receive(lines(whole, *ends))
+    assert isinstance(update, Resynchronised)
+    assert update.trades_lost
+
+
+def test_one_partition_of_a_server_begins_anew_by_itself() -> None:
+    feed = begun_with_two()
+    anew = lines(level("bid", 1900, 2, 3, "GOLD"), of("metals", snapshot(3, epoch=18)))
+    updates = feed.receive(anew + lines(trade(11), trade(4, "GOLD")))
+    assert [type(update) for update in updates] == [LevelChanged, Resynchronised, Trade, Trade]
+    assert updates[1] == Resynchronised(True, {})
+    assert asked(feed)["lastSeq"] == {"main": 11, "metals": 4}

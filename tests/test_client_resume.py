@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from typing import Literal
 
 import pytest
@@ -153,8 +154,8 @@ def test_the_session_is_taken_by_another(server: Server) -> None:
         address = f"127.0.0.1:{server.private}"
         async with Client([address], "alice") as first:
             other = Client([address], "alice")
-            for name in ("_session", "_seq", "_epoch"):
-                setattr(other._session, name, getattr(first._session, name))
+            for name in ("_session", "_places"):
+                setattr(other._session, name, deepcopy(getattr(first._session, name)))
             async with other:
                 assert isinstance(await anext(other), Resumed)
                 with pytest.raises((Superseded, Disabled)):

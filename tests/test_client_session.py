@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.session_wire import ALICE, LOGIN, cancel, create, line, logged_in
+from tests.session_wire import ALICE, LOGIN, LOGIN_TO_TWO, cancel, create, line, logged_in
 from wood.client import (
     AllCanceled,
+    Canceled,
     ClientError,
     Disabled,
     Disconnected,
@@ -288,3 +289,65 @@ def test_a_new_connection_begins_with_a_new_message() -> None:
     assert session.disconnected("gone") == [Disconnected("gone")]
     session.connected()
     assert session.receive(line(LOGIN | {"recovered": True})) == [Resumed()]
+
+
+# Several partitions, which answer in their own order
+
+
+def test_each_partition_has_its_own_numbers() -> None:
+    session = logged_in(LOGIN_TO_TWO)
+    told = [("WOOD", 5), ("GOLD", 5), ("GOLD", 40), ("GOLD", 41), ("PEAR", 5), ("PEAR", 6)]
+    said = b"".join(report("CANCELED", 1, seq, symbol=symbol) for symbol, seq in told)
+    heard = [
+        (each.symbol, each.seq) for each in session.receive(said) if isinstance(each, Canceled)
+    ]
+    assert heard == [("WOOD", 5), ("GOLD", 41), ("PEAR", 6)]
+
+
+def test_an_answer_belongs_to_the_oldest_command_in_its_partition() -> None:
+    session = logged_in(LOGIN_TO_TWO)
+    for command in (create(1), create(1, symbol="GOLD")):
+        session.send(command)
+    session.receive(report("NEW", 1, 41, symbol="GOLD"))
+    assert list(session.under_way) == [create(1)]
+    session.send(cancel(1, "GOLD"))
+    (heard,) = session.receive(error("invalid", 1))
+    assert isinstance(heard, Refused)
+    assert heard.request == create(1)
+    assert list(session.under_way) == [cancel(1, "GOLD")]
+
+
+def test_a_refusal_without_an_id_waits_for_no_other_partition() -> None:
+    session = logged_in(LOGIN_TO_TWO)
+    gold, pear = CancelAll(symbol="GOLD"), CancelAll(symbol="PEAR")
+    for command in (create(1, symbol="GOLD"), gold, pear, CancelAll()):
+        session.send(command)
+    (heard,) = session.receive(error("forbidden", symbol="PEAR"))
+    assert isinstance(heard, Refused)
+    assert heard.request is pear
+    session.receive(report("NEW", 1, 41, symbol="GOLD"))
+    (heard,) = session.receive(error("forbidden", symbol="GOLD"))
+    assert isinstance(heard, Refused)
+    assert heard.request is gold
+    assert list(session.under_way) == [CancelAll()]
+
+
+def test_a_login_that_comes_late_supersedes_once_in_each_partition() -> None:
+    session = logged_in(LOGIN_TO_TWO)
+    session.connected()  # never answered
+    for _ in range(2):
+        session.connected()
+        session.receive(line(LOGIN_TO_TWO | {"recovered": {"main": True, "metals": True}}))
+        session.receive(error("superseded"))
+        assert (session.lost is not None, session.over) == (True, None)
+        session.disconnected("superseded")
+    session.connected()
+    session.receive(line(LOGIN_TO_TWO | {"recovered": {"main": True, "metals": True}}))
+    session.receive(error("superseded"))
+    assert type(session.over) is Superseded
+
+
+def test_numbers_of_other_partitions_than_the_epochs_are_another_protocol() -> None:
+    session = logged_in(LOGIN_TO_TWO)
+    session.receive(line({"message": "heartbeat", "epoch": {"main": 7}, "seq": {"metals": 5}}))
+    assert type(session.over) is ProtocolError

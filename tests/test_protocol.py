@@ -12,8 +12,11 @@ from wood.model.errors import ErrorCode
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 DIALOGUES = re.findall(r"^```dialogue\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PARTITIONED = re.findall(r"^```dialogue (.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+"""The instruments of a cluster, and what is said there."""
 TIME = re.compile(rb'"time":[0-9]+\.[0-9]{6}')
-NAMES = re.compile(rb'(?<="session":)"[0-9]+-[0-9]+"|(?<="epoch":)[0-9]+')
+NAMES = re.compile(rb'(?<![0-9])[0-9]{16}(?![0-9])|(?<="epoch":)[0-9]+')
+"""Epochs, in the names of sessions too."""
 END = {"message": "no such message"}
 
 
@@ -24,7 +27,7 @@ class Dialogue:
         self.server = server
         self.peers: dict[str, Peer] = {}
         self.real: dict[bytes, bytes] = {}
-        """What the page calls a session, or an epoch -> what this server calls it."""
+        """What the page calls an epoch -> what this server calls it."""
 
     def play(self, line: str) -> None:
         match = re.fullmatch(r"([\w-]+)([<>]) (.*)", line)
@@ -78,14 +81,30 @@ def test_dialogue(dialogue: str, start_server: Callable[..., Server]) -> None:
     play.finish()
 
 
+@pytest.mark.parametrize(("instruments", "dialogue"), PARTITIONED)
+def test_dialogue_with_partitions(
+    instruments: str,
+    dialogue: str,
+    redis_url: str,
+    prefix: str,
+    start_server: Callable[..., Server],
+) -> None:
+    listed = [f"--instrument={each}" for each in instruments.split()]
+    play = Dialogue(start_server("-m", "--redis", redis_url, "--prefix", prefix, *listed))
+    for line in dialogue.splitlines():
+        play.play(line)
+    play.finish()
+
+
 def test_the_page_shows_every_message() -> None:
     """Each word that a client can say or be told stands in some example."""
-    said = "\n".join(DIALOGUES)
+    said = "\n".join([*DIALOGUES, *(dialogue for _, dialogue in PARTITIONED)])
     for word in (
         *("createOrder", "marketOrder", "cancelOrder", "amendOrder", "cancelAll", "orders"),
         *("instruments", "subscribe", "NEW", "FILL", "CANCELED", "AMENDED", "executionReport"),
         *("orderbook", "trade", "subscribed", "snapshot", "timeInForce", "postOnly", "encoding"),
         *("login", "heartbeat", "session", "lastSeq", "recovered", "epoch", "leaves", "depth"),
+        *("partitions", "partition"),
     ):
         assert f'"{word}"' in said, word
 

@@ -4,13 +4,14 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgpack
 import pytest
 
-from tests.accounts import Account, Order
+from tests.accounts import ONLY, Account, Order
 from tests.cluster import Cluster
 from tests.redis_server import RedisServer
 from tests.resuming import Client, resume, told_anew, until_all_have_left
@@ -68,12 +69,13 @@ def test_what_happens_during_the_replay_comes_after_it(ports: list[int]) -> None
     with Client(maker, ports[0]) as client:
         assert client.log_in()
         client.converse([create(1, "BUY", 70, 10**6)], step_by_step=True)
-    began, told = maker.began, maker.reports
+    began, told = maker.place.began, maker.reports
     with Client(taker, ports[-1]) as other:
         assert other.log_in()
         for turn in range(20):
             other.say(*[create(100 * turn + n, "SELL", 70, 1) for n in range(100)])
-            maker = Account("maker", session=maker.session, epoch=maker.epoch, seq=began)
+            place = replace(maker.place, seq=began)
+            maker = Account("maker", session=maker.session, places={ONLY: place})
             maker.orders[1] = Order("BUY", 10**6)
             with resume(maker, ports[turn % len(ports)]) as client:
                 assert other.hear_all()

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.redis_server import RedisServer
 from tests.soak import Plan, soak
 from tests.support import Server
@@ -11,8 +13,12 @@ SEED = 5
 """Draws all kinds of faults early."""
 
 
+@pytest.mark.parametrize("partitions", [1, 2])
 def test_soak(
-    start_redis: Callable[..., RedisServer], start_server: Callable[..., Server], full: bool
+    start_redis: Callable[..., RedisServer],
+    start_server: Callable[..., Server],
+    full: bool,
+    partitions: int,
 ) -> None:
     """Nodes killed, frozen and restarted, Redis restarted: every account is exact."""
     redis = start_redis(*ALWAYS)
@@ -25,6 +31,7 @@ def test_soak(
         lease=1.0,
         grace=0.5,
         heartbeat=0.1,
+        partitions=partitions,
     )
     result = soak(plan, start_server, redis, print)
     print(result.summary())

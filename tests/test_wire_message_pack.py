@@ -49,6 +49,16 @@ def test_what_is_wrong_is_said(value: object, text: str) -> None:
     assert (message.code, message.text, message.fatal) == ("invalid", text, False)
 
 
+def test_numbers_by_partition() -> None:
+    seen = {"main": 5, "metals": 2**53 - 1}
+    message = one({"message": "login", "participant": "alice", "lastSeq": seen, "epoch": seen})
+    assert isinstance(message, messages.Login)
+    assert (message.last_seq, message.epoch) == (seen, seen)
+    odd = one({"message": "login", "participant": "alice", "lastSeq": {b"\xff": 1}})
+    assert isinstance(odd, Unreadable)
+    assert odd.text == "the message is not valid UTF-8"
+
+
 def test_keys_of_any_type_are_ignored() -> None:
     odd = b"\x84" + msgpack.packb("message") + msgpack.packb("orders")
     odd += msgpack.packb([1]) + b"\x01" + msgpack.packb({"a": 1}) + b"\x02" + b"\xc0\x03"

@@ -18,6 +18,7 @@ from wood.client.market_data import (
     TradeLine,
     decode,
 )
+from wood.client.places import Partition, Places, by_partition
 from wood.client.updates import LevelChanged, Resynchronised, Trade, Update
 from wood.model.orders import BUY, SELL
 
@@ -40,10 +41,14 @@ class Feed:
         self._encoding = "json"
         self._frames: Frames = Lines()
         self._confirmed = False
-        self._books: dict[str | None, Book] | None = None  # those that are not complete yet
-        self._recovered = False
-        self._seq: int | None = None
-        self._epoch: int | None = None
+        self._books: dict[str | None, Book] = {}  # until all of them are complete
+        self._incomplete: set[Partition] = set()
+        """Those whose books the server has not told to their end."""
+        self._recovered: set[Partition] = set()
+        """Those of these of which no trade is missing before the books."""
+        self._trades_lost = False
+        """In any partition, since the last `Resynchronised`."""
+        self._places = Places()
 
     def connected(self) -> tuple[bytes, list[Update]]:
         """A new connection is there. Returns what to say first, and what there is to tell."""
@@ -51,10 +56,11 @@ class Feed:
         self._frames = Lines()
         self.lost = None
         self._confirmed = False
-        self._books = None
+        self._incomplete = set()
         if self._subscribe is None:
             return b"", [Resynchronised(trades_lost=True, books={None: Book()})]
-        asked = msgspec.structs.replace(self._subscribe, last_seq=self._seq, epoch=self._epoch)
+        seen = {"last_seq": self._places.seq, "epoch": self._places.epoch}
+        asked = msgspec.structs.replace(self._subscribe, **seen)
         return msgspec.json.encode(asked) + b"\n", []
 
     def receive(self, piece: bytes) -> list[Update]:
@@ -90,17 +96,18 @@ class Feed:
             case LevelLine():
                 return self._level(line)
             case SnapshotLine():
-                return [self._complete(line)]
+                return self._complete(line)
             case EpochLine():
-                self._epoch = line.epoch
-                self._seq = max(self._seq or 0, line.seq)
+                self._places.reached(line.partition, line.seq, line.epoch)
                 return []
 
     def _begin(self, line: SubscribedLine) -> None:
         if self._subscribe is None or self._confirmed:
             raise ProtocolError("the server confirms a subscription that was not asked for")
         self._confirmed = True
-        self._recovered = line.recovered is True
+        self._places.know(line.partitions)
+        self._incomplete = {*line.partitions} or {None}
+        self._recovered = {name for name, whole in by_partition(line.recovered).items() if whole}
         self._books = {symbol: Book() for symbol in line.symbols}
         if line.encoding != self._encoding:
             rest, self._frames = self._frames.rest(), Maps()
@@ -108,26 +115,35 @@ class Feed:
             self._frames.feed(rest)
 
     def _trade(self, line: TradeLine) -> list[Update]:
-        if line.seq is not None:
-            if self._seq is not None and line.seq <= self._seq:
-                return []
-            self._seq = line.seq
+        partition = self._places.of(line.symbol)
+        if line.seq is not None and not self._places.goes_on(partition, line.seq):
+            return []
         return [Trade(line.price, line.quantity, line.time, line.symbol, line.seq, line.trade)]
 
     def _level(self, line: LevelLine) -> list[Update]:
         side = BUY if line.side == "bid" else SELL
-        if self._books is not None:
+        partition = self._places.of(line.symbol)
+        if line.seq is not None and partition not in self._incomplete:
+            # The trades up to a level have been told before it, so that it counts as well.
+            self._places.goes_on(partition, line.seq)
+        if self._incomplete:
             book = self._books.setdefault(line.symbol, Book())
             book.change(side, line.price, line.quantity)
             return []
-        if line.seq is not None and self._seq is not None:
-            # The trades up to a level have been told before it, so that it counts as well.
-            self._seq = max(self._seq, line.seq)
         return [LevelChanged(side, line.price, line.quantity, line.symbol, line.seq)]
 
-    def _complete(self, line: SnapshotLine) -> Update:
-        """The books are complete: after subscribing, or the server had to begin anew by itself."""
-        books, self._books = self._books, None
-        recovered = self._recovered and books is not None
-        self._seq, self._epoch = line.seq, line.epoch
-        return Resynchronised(trades_lost=not recovered, books=books or {})
+    def _complete(self, line: SnapshotLine) -> list[Update]:
+        """The books of a partition are complete: after subscribing, or it had to begin anew.
+
+        They are told when those of all partitions are. What changes in those that are complete
+        goes into them until then.
+        """
+        self._places.begin(line.partition, line.seq, line.epoch)
+        self._trades_lost |= line.partition not in self._recovered
+        self._recovered.discard(line.partition)
+        self._incomplete.discard(line.partition)
+        if self._incomplete:
+            return []
+        told = Resynchronised(trades_lost=self._trades_lost, books=self._books)
+        self._books, self._trades_lost = {}, False
+        return [told]

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from wood.client.errors import ProtocolError
+from wood.client.places import Numbers
 
 
 class Line(Struct, frozen=True, tag_field="type"):
@@ -35,18 +36,23 @@ class TradeLine(Line, frozen=True, tag="trade"):
 
 
 class SubscribedLine(Line, frozen=True, tag="subscribed"):
-    """The subscription holds; `recovered` tells one who asked whether trades were lost."""
+    """The subscription holds; `recovered` tells one who asked whether trades were lost.
+
+    `partitions`, the symbols asked for of each, is there if the server has several.
+    """
 
     symbols: list[str]
     encoding: str
-    recovered: bool | None = None
+    recovered: bool | dict[str, bool] | None = None
+    partitions: dict[str, list[str]] = {}
 
 
 class SnapshotLine(Line, frozen=True, tag="snapshot"):
-    """The books are complete; what follows is live, with numbers above `seq` of `epoch`."""
+    """The books of a partition are complete; what follows is live, with numbers above `seq`."""
 
     seq: int
-    epoch: int | None = None
+    epoch: int
+    partition: str | None = None
 
 
 class EpochLine(Line, frozen=True, tag="epoch"):
@@ -54,6 +60,7 @@ class EpochLine(Line, frozen=True, tag="epoch"):
 
     seq: int
     epoch: int
+    partition: str | None = None
 
 
 class ErrorLine(Line, frozen=True, tag="error"):
@@ -71,8 +78,8 @@ class Subscribe(
     symbols: list[str]
     encoding: str = "json"
     depth: int | None = None
-    last_seq: int | None = None
-    epoch: int | None = None
+    last_seq: Numbers | None = None
+    epoch: Numbers | None = None
 
 
 Public = LevelLine | TradeLine | SubscribedLine | SnapshotLine | EpochLine | ErrorLine

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from wood.client.errors import ProtocolError
+from wood.client.places import Numbers
 from wood.model.orders import Side
 
 
@@ -60,21 +61,26 @@ class ErrorReply(Reply, frozen=True, tag="error"):
 
 
 class LoginReply(Reply, frozen=True, tag="login"):
-    """The name is taken; `recovered` tells one who resumed whether reports were lost."""
+    """The name is taken; `recovered` tells one who resumed whether reports were lost.
+
+    `partitions`, the symbols of each, is there if there are several; `orders` are those of the
+    partitions that were not recovered.
+    """
 
     participant: str
     session: str
-    epoch: int
-    seq: int
-    recovered: bool | None = None
+    epoch: Numbers
+    seq: Numbers
+    partitions: dict[str, list[str]] = {}
+    recovered: bool | dict[str, bool] | None = None
     orders: list[OpenOrder] = []
 
 
 class HeartbeatReply(Reply, frozen=True, tag="heartbeat"):
     """The server lives, and has sent every report up to `seq` of `epoch`."""
 
-    epoch: int | None = None
-    seq: int | None = None
+    epoch: Numbers | None = None
+    seq: Numbers | None = None
 
 
 class CancelAllReply(Reply, frozen=True, tag="cancelAll"):

@@ -15,9 +15,10 @@ class Report(Struct, frozen=True):
 class OrderReport(Report, frozen=True):
     """News of the order `order_id`.
 
-    `seq` numbers a participant's reports and increases from each to the next; `time` is seconds
-    since the epoch; `leaves` is what remains of the order. An anonymous client is told none of
-    these, and of `symbol` only if it is not the default one.
+    `seq` numbers a participant's reports and increases from each to the next, in each partition if
+    the exchange has several; `time` is seconds since the epoch; `leaves` is what remains of the
+    order. An anonymous client is told none of these, and of `symbol` only if it is not the default
+    one.
     """
 
     order_id: int
@@ -91,11 +92,13 @@ class Resumed(Report, frozen=True):
 class ReportsLost(Report, frozen=True, kw_only=True):
     """Connected again, but reports may be lost: `orders` are all that is open now.
 
-    A create that was under way and is among `orders` was taken. Next comes the fate of each other
-    command that was under way: `NotTaken` or `Unknown`.
+    If it names `symbols`, that concerns these instruments alone, and of all others no report was
+    lost; None means all instruments. A create that was under way and is among `orders` was taken.
+    Next comes the fate of each other command that was under way: `NotTaken` or `Unknown`.
     """
 
     orders: tuple[OpenOrder, ...]
+    symbols: tuple[str, ...] | None = None
 
 
 class NotTaken(Report, frozen=True):
@@ -108,7 +111,8 @@ class Unknown(Report, frozen=True):
     """`request` was under way on a connection that got lost, and nobody can say what became of it.
 
     If the client resumed its session after that, the request will do nothing from now on. What a
-    `CancelAll` did stands in the `Canceled` reports, only its answer got lost.
+    `CancelAll` did stands in the `Canceled` reports, unless such were lost too: only its answer got
+    lost.
     """
 
     request: Command

@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
+from wood.client.places import Numbers
 from wood.model.decimals import parse_decimal
 from wood.model.errors import Refusal
 from wood.model.orders import Side, TimeInForce
@@ -79,8 +80,8 @@ class Login(Message, frozen=True):
     participant: str
     token: str | None = None
     session: str | None = None
-    last_seq: int | None = None
-    epoch: int | None = None
+    last_seq: Numbers | None = None
+    epoch: Numbers | None = None
     heartbeat: float | None = None
     cancel_on_disconnect: bool = False
 

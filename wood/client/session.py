@@ -21,6 +21,7 @@ from wood.client.errors import (
     Rejected,
     Superseded,
 )
+from wood.client.places import Partition, Places, by_partition, places_in
 from wood.client.replies import (
     CancelAllReply,
     ErrorReply,
@@ -91,7 +92,8 @@ class Session:
         self.accepted = False
         self.lost: str | None = None
         self.over: ClientError | None = None
-        self.under_way = UnderWay()
+        self._places = Places()
+        self.under_way = UnderWay(self._places.of)
         self._codec = codec
         self._frames = codec.frames()
         self._login = login
@@ -100,11 +102,9 @@ class Session:
         self._doubtful: ErrorReply | None = None
         """What may be a refusal, or the last word on this connection."""
         self._abandoned = 0
-        """Logins that were sent, and given up before they were answered: each may still arrive, and
-        supersede the connection that was made instead."""
+        """How often logins that were given up before they were answered may yet supersede the
+        connection that was made instead: each may still arrive, once in each partition."""
         self._session: str | None = None
-        self._seq = 0
-        self._epoch = 0
 
     def connected(self) -> bytes:
         """A new connection is there. Returns what to say first."""
@@ -113,11 +113,13 @@ class Session:
         self.ready = self.accepted = self._login is None
         if self._login is None:
             return b""
-        self._abandoned += self._login_open and self._session is not None
+        if self._login_open and self._session is not None:
+            self._abandoned += len(self._places)
         self._login_open = True
         if self._session is None:
             return self._say(self._login)
-        seen = {"session": self._session, "last_seq": self._seq, "epoch": self._epoch}
+        places = self._places
+        seen = {"session": self._session, "last_seq": places.seq, "epoch": places.epoch}
         return self._say(msgspec.structs.replace(self._login, **seen))
 
     def send(self, request: Command | Query) -> bytes:
@@ -201,17 +203,16 @@ class Session:
     def _report(self, said: ExecutionReport) -> list[Heard]:
         if said.seq is not None:
             self.accepted = True
-            if said.seq <= self._seq:
+            if not self._places.goes_on(self._places.of(said.symbol), said.seq):
                 return []
-            self._seq = said.seq
         report = order_report(said)
         self.under_way.reported(report)
         return [report]
 
     def _sent_up_to(self, heartbeat: HeartbeatReply) -> None:
         if heartbeat.epoch is not None and heartbeat.seq is not None:
-            self._epoch = heartbeat.epoch
-            self._seq = max(self._seq, heartbeat.seq)
+            for partition, place in places_in(heartbeat.seq, heartbeat.epoch).items():
+                self._places.reached(partition, *place)
 
     def _answer(self, kind: type[Query], result: list[OpenOrder] | list[Instrument]) -> list[Heard]:
         query = self.under_way.replied(kind)
@@ -262,21 +263,37 @@ class Session:
         if self._login is None or self.ready:
             raise ProtocolError("the server confirms a login that was not asked for")
         resumed = self._session is not None
-        self._session, self._epoch, self._seq = reply.session, reply.epoch, reply.seq
+        places = places_in(reply.seq, reply.epoch)
+        self._session = reply.session
+        self._places.know(reply.partitions)
+        for partition, place in places.items():
+            self._places.begin(partition, *place)
         self._login_open = False
         self.ready = self.accepted = True
         if not resumed:
             return []
         asked = [each for each in self.under_way.clear() if not isinstance(each, Query)]
-        if reply.recovered:
-            return [Resumed(), *map(_fate, asked)]
-        fates = [self._fate_among(reply.orders, command) for command in asked]
-        lost = ReportsLost(orders=tuple(reply.orders))
-        return [lost, *(fate for fate in fates if fate is not None)]
+        recovered = by_partition(reply.recovered)
+        lost = {partition for partition in places if not recovered.get(partition, True)}
+        fates = [self._fate(command, lost, reply.orders) for command in asked]
+        heard: list[Heard] = [each for each in fates if each is not None]
+        if not lost:
+            return [Resumed(), *heard]
+        symbols = None if lost == places.keys() else self._places.symbols(lost)
+        return [ReportsLost(orders=tuple(reply.orders), symbols=symbols), *heard]
 
-    def _fate_among(self, orders: list[OpenOrder], command: Command) -> Report | None:
-        """What can be known of `command` if reports were lost; None if the open orders tell it."""
-        is_open = not isinstance(command, CancelAll) and any(
+    def _fate(
+        self, command: Command, lost: set[Partition], orders: list[OpenOrder]
+    ) -> Report | None:
+        """What is known of a command that no report tells of; None if an open order tells it.
+
+        `orders` are those that are open in the partitions that lost reports.
+        """
+        if isinstance(command, CancelAll):
+            return Unknown(command)
+        if self._places.of(command.symbol) not in lost:
+            return NotTaken(command)
+        is_open = any(
             order.order_id == command.order_id and self.under_way.same(command.symbol, order.symbol)
             for order in orders
         )
@@ -285,8 +302,3 @@ class Session:
         if is_open and isinstance(command, CancelOrder):
             return NotTaken(command)
         return Unknown(command)
-
-
-def _fate(command: Command) -> Report:
-    """That of a command of which no report tells, though no report was lost."""
-    return Unknown(command) if isinstance(command, CancelAll) else NotTaken(command)

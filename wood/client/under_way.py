@@ -1,14 +1,15 @@
 """The commands that were sent and not answered, and which answer is whose.
 
-The server answers in the order it was asked, a refusal too. So of several commands that an answer
-could belong to, it belongs to the oldest. On a connection every command is answered; what is still
-here after the reports of a lost connection were replayed was refused, and the refusal got lost, or
-was not taken.
+The server answers in the order it was asked, a refusal too; where there are several partitions each
+of them does. So of several commands that an answer could belong to, it belongs to the oldest. On a
+connection every command is answered; what is still here after the reports of a lost connection were
+replayed was refused, and the refusal got lost, or was not taken.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
+from wood.client.places import Partition
 from wood.client.replies import ErrorReply
 from wood.client.reports import Amended, Canceled, New, OrderReport
 from wood.client.requests import (
@@ -29,9 +30,13 @@ _FITTING: dict[str, tuple[type, ...]] = {
 
 
 class UnderWay:
-    """What was asked and not answered, oldest first."""
+    """What was asked and not answered, oldest first.
 
-    def __init__(self) -> None:
+    `of` is the partition that a symbol leads to.
+    """
+
+    def __init__(self, of: Callable[[str | None], Partition] = lambda symbol: None) -> None:
+        self._of = of
         self._asked: deque[Command | Query] = deque()
         self._orders: Counter[int] = Counter()  # how often each order is named in `_asked`
         self._default: str | None = None  # the default instrument, once it is known
@@ -76,9 +81,10 @@ class UnderWay:
         With `blind` the server may refuse an order without naming it: then it is the oldest.
         """
         if error.order_id is None:
-            head = self._asked[0] if self._asked else None
+            place = self._of(error.symbol)
+            head = next((each for each in self._asked if self._concerns(each, place)), None)
             if blind or not isinstance(head, Request):
-                return self._take(lambda request: True)
+                return self._take(lambda request: blind or request is head)
             return None
         fitting = _FITTING.get(error.code, (Request,))
         return self._take(
@@ -86,6 +92,7 @@ class UnderWay:
                 isinstance(request, Request)
                 and isinstance(request, fitting)
                 and request.order_id == error.order_id
+                and self._concerns(request, self._of(error.symbol))
                 and (error.symbol is None or self.same(request.symbol, error.symbol))
             )
         )
@@ -103,9 +110,17 @@ class UnderWay:
 
     def same(self, asked: str | None, told: str | None) -> bool:
         """Whether two symbols may mean the same; None is the default, whose name may be unknown."""
+        if self._of(asked) != self._of(told):
+            return False
         if asked == told:
             return True
         return None in (asked, told) and self._default in (None, asked, told)
+
+    def _concerns(self, request: Command | Query, partition: Partition) -> bool:
+        """Whether the answer to `request` may be one of `partition`, or of all."""
+        symbol: str | None = getattr(request, "symbol", None)
+        of_all = symbol is None and not isinstance(request, Request)
+        return of_all or self._of(symbol) == partition
 
     def _take(self, fits: Callable[[Command | Query], bool]) -> Command | Query | None:
         for place, request in enumerate(self._asked):

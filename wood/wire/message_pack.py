@@ -98,12 +98,18 @@ def _read(frame: bytes) -> Private | Unreadable:
 
 def _field(pair: tuple[object, object]) -> tuple[str, object]:
     key, value = pair
-    name = key.decode() if isinstance(key, bytes) else f"{type(key).__name__} key"
+    name = _name(key)
     if isinstance(value, bytes):
         value = value.decode()
+    elif isinstance(value, _Pairs):
+        value = {_name(key): each for key, each in value}
     if name in checks.NUMBERS:
         value = _number(value)
     return name, value
+
+
+def _name(key: object) -> str:
+    return key.decode() if isinstance(key, bytes) else f"{type(key).__name__} key"
 
 
 def _number(value: object) -> object:
