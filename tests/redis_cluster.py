@@ -56,7 +56,7 @@ class RedisCluster:
                 master = self.id_of(self.servers[number % masters])
                 client.execute_command("CLUSTER", "REPLICATE", master)
         for server in self.servers[masters:]:
-            eventually(lambda server=server: _follows(server), "a replica")  # type: ignore[misc]
+            eventually(server.follows, "a replica")
         for server in self.servers:
             eventually(lambda server=server: self._lists_replicas(server, masters), "all replicas")  # type: ignore[misc]
 
@@ -121,6 +121,12 @@ class RedisCluster:
             with server.client() as client:
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", to_id)
 
+    @property
+    def moves_slots_itself(self) -> bool:
+        """Whether it knows how to, as Valkey does from 9 on."""
+        with self.servers[0].client() as client:
+            return b"MIGRATESLOTS" in b" ".join(client.execute_command("CLUSTER", "HELP"))
+
     def migrate_at_once(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Move a slot as Valkey 9 does by itself."""
         to_id = self.id_of(target)
@@ -158,8 +164,3 @@ def _own_slots(server: RedisServer) -> set[int]:
             first, _, last = part.partition("-")
             slots.update(range(int(first), int(last or first) + 1))
     return slots
-
-
-def _follows(server: RedisServer) -> bool:
-    with server.client() as client:
-        return bool(client.info("replication").get("master_link_status") == "up")

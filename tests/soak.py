@@ -92,15 +92,66 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
         book = _book(cluster)
     finally:
         fleet.stop()
+    _finish(result, cluster, fleet, book, plan.forks)
+    return result
+
+
+class Load:
+    """Robots that log in and trade in steps, while a test does to the cluster what it likes."""
+
+    def __init__(self, cluster: Cluster, orders: int, *, clients: int = 8, seed: int = 1) -> None:
+        self.fleet = Fleet(cluster.private, clients, orders, seed, heartbeat=0.2, share=0.0)
+        self._cluster = cluster
+        self._orders = orders
+        self._share = 0.0
+
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.fleet.stop()
+
+    def allow(self, share: float) -> None:
+        """Let them send so much more of the orders, without waiting for it."""
+        self._share = min(1.0, self._share + share)
+        for robot in self.fleet.robots:
+            self.fleet.call(robot.allow, self._share)
+
+    def go_on(self, share: float) -> None:
+        """Let them send so much more, and wait until most of it was sent."""
+        self.allow(share)
+        goal = ENOUGH * self._share * self._orders
+        assert self.fleet.wait(lambda: self.fleet.sent >= goal, SETTLED), _undone(self.fleet)
+
+    @property
+    def told(self) -> int:
+        """How often anybody was told that reports were lost."""
+        return sum(account.losses for account in self.fleet.accounts)
+
+    def finish(self, *, forks: bool = False) -> Result:
+        """Let them send the rest; wait until all have their answers, and compare everything."""
+        self.allow(1.0)
+        result = Result()
+        try:
+            _settle(self._cluster, self.fleet)
+            book = _book(self._cluster)
+        finally:
+            self.fleet.stop()
+        _finish(result, self._cluster, self.fleet, book, forks)
+        return result
+
+
+def _finish(result: Result, cluster: Cluster, fleet: Fleet, book: "_Book", forks: bool) -> None:
+    """Compare what everybody knows, when all have left."""
     leftovers = list(_leftovers(cluster, fleet.accounts))
     batches = cluster.journal()
     if check_history(_events(batches)) != cluster.orders():
         leftovers.append("when all have left: the journal leaves other orders open than the book")
     # Who left had its orders cancelled, which its account was not told any more.
     batches = [batch for batch in batches if batch.last <= book.seq]
-    result.differences = [*_compare(book, fleet.accounts, batches, plan.forks), *leftovers]
+    result.differences = [*_compare(book, fleet.accounts, batches, forks), *leftovers]
     _count(result.counts, fleet.accounts, batches)
-    return result
 
 
 @dataclass(frozen=True)
