@@ -92,9 +92,15 @@ class RedisCluster:
         ports = {int(row[1].partition("@")[0].rpartition(":")[2]) for row in rows}
         return next(each for each in self._up() if each.port in ports)
 
-    def others(self, server: RedisServer) -> list[RedisServer]:
+    def others(self, *servers: RedisServer) -> list[RedisServer]:
         """The other masters that have slots."""
-        return [each for each in self._up() if each is not server and _own_slots(each)]
+        return [each for each in self._up() if each not in servers and _own_slots(each)]
+
+    def takes_for_master(self, server: RedisServer, other: RedisServer) -> bool:
+        """Whether the other one holds a server for a master."""
+        name = self.id_of(server)
+        (row,) = [row for row in _nodes(other) if row[0] == name]
+        return "master" in row[2]
 
     def _up(self) -> list[RedisServer]:
         return [each for each in self.servers if each.process.poll() is None]

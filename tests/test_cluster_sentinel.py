@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster
-from tests.redis_sentinel import RedisSentinel
+from tests.redis_sentinel import NAME, RedisSentinel
 from tests.soak import Load
 from tests.support import Server, create, eventually
+from tests.test_cluster_start import refused
 
 StartServer = Callable[..., Server]
 
@@ -122,6 +123,8 @@ def test_a_master_is_frozen_and_comes_back(
 
 def test_a_sentinel_is_away(five: RedisSentinel, start_server: StartServer) -> None:
     """Each of them may be the first in the list. With none left, all goes on as it was."""
+    other = five.url.replace(NAME, "other")
+    refused("--redis", other, said="knows a master 'other'")
     for sentinel in five.sentinels:
         sentinel.freeze()
         cluster = Cluster(start_server, five.url, "wood", "--persist", nodes=1)

@@ -12,6 +12,7 @@ from tests.redis_server import RedisServer
 from tests.soak import Load
 from tests.support import Server, create, eventually
 from tests.test_cluster_sentinel import ORDERS, pause, resume
+from tests.test_cluster_start import refused
 
 StartServer = Callable[..., Server]
 Start = Callable[..., RedisCluster]
@@ -127,6 +128,10 @@ def test_a_slot_moves_under_load_and_back(
     assert master(sharded, cluster) is home
     with away.client() as client:
         assert client.dbsize() == 0
+    # Each move began an epoch, the one back home too, and all of them were gone on from.
+    epochs = [batch.epoch for batch in cluster.journal()]
+    assert len(set(epochs)) == 3
+    assert epochs == sorted(epochs)
 
 
 def test_a_slot_is_moved_by_the_server_itself(
@@ -158,12 +163,42 @@ def _subscribers(server: RedisServer, cluster: Cluster) -> int:
         return int(client.execute_command("PUBSUB", "SHARDNUMSUB", channel)[1])
 
 
-def test_one_address_is_enough_and_others_are_left_alone(
+def test_a_master_is_frozen_and_comes_back(
+    start_masters: Start, start_server: StartServer, orders: int
+) -> None:
+    """Nodes still have connections to it; what it takes before it hears the news is lost."""
+    sharded = start_masters(replicas=1)
+    cluster = Cluster(start_server, sharded.url, "wood", "--lease", "60")
+    old = master(sharded, cluster)
+    new = sharded.replica_of(old)
+    with Load(cluster, orders) as load:
+        load.go_on(0.2)
+        load.allow(0.3)
+        old.freeze()
+        eventually(
+            lambda: sharded.takes_for_master(new, sharded.others(old, new)[0]), "a fail-over"
+        )
+        old.thaw()
+        load.go_on(0.2)
+        eventually(old.follows, "a master that is a replica now")
+        result = load.finish(forks=True)
+    assert not result.differences
+    assert master(sharded, cluster) is new
+
+
+def test_one_address_and_few_rights_are_enough_and_others_are_left_alone(
     start_masters: Start, start_server: StartServer
 ) -> None:
     sharded = start_masters()
+    rights = ["-@all", "+@read", "+@write", "+@connection", "+@pubsub", "+@scripting"]
+    rights += ["+info", "+time", "+cluster|slots"]
+    for server in sharded.servers:
+        with server.client() as client:
+            user = ("market", "on", ">p4ssw0rd", "~wood:*", "&wood:*", *rights)
+            client.execute_command("ACL", "SETUSER", *user)
     other = sharded.others(sharded.master_of("wood:{main}:meta"))[0]
-    cluster = Cluster(start_server, f"cluster://{other.host}:{other.port}", "wood", nodes=2)
+    url = f"cluster://market:p4ssw0rd@{other.host}:{other.port}"
+    cluster = Cluster(start_server, url, "wood", nodes=2)
     first, second = cluster.nodes
     with first.trader() as trader, second.watcher() as watcher:
         assert trader.ask(create(1, "BUY", 9.5, 5))["report"] == "NEW"
@@ -172,3 +207,6 @@ def test_one_address_is_enough_and_others_are_left_alone(
     for server in sharded.servers:
         with server.client() as client:
             assert (client.dbsize() > 0) is (server is home)
+            assert client.execute_command("ACL", "LOG") == []
+    assert not any("p4ssw0rd" in node.text() for node in cluster.nodes)
+    assert "p4ssw0rd" not in refused("--redis", url.replace("p4ss", "wrong"), said="let us in")
