@@ -9,6 +9,7 @@ import msgpack
 import redis
 
 from tests.support import Peer, Server, eventually
+from wood.exchange.cluster.addresses import seeds
 from wood.exchange.cluster.admin import Partition
 from wood.exchange.cluster.keys import Keys
 from wood.model.events import Batch
@@ -40,7 +41,7 @@ class Cluster:
 
     def redis(self) -> Any:
         """A client of the same Redis."""
-        return redis.Redis.from_url(self.url, protocol=2)
+        return client_of(self.url)
 
     def of(self, name: str) -> Keys:
         """The keys of a partition."""
@@ -89,6 +90,19 @@ class Cluster:
         """Wait until each node has said so in its log."""
         for node in self.nodes if nodes is None else nodes:
             eventually(lambda node=node: text in node.text(), f"{text!r} in a log")  # type: ignore[misc]
+
+
+def client_of(url: str) -> Any:
+    """A client of whatever such a URL may name, by the library's own means."""
+    there = seeds(url)
+    if there is None:
+        return redis.Redis.from_url(url, protocol=2)
+    library: Any = redis  # whose functions have no types
+    if there.name:
+        sentinels = library.sentinel.Sentinel(there.hosts, socket_timeout=1)
+        return sentinels.master_for(there.name, protocol=2)
+    nodes = [library.cluster.ClusterNode(*host) for host in there.hosts]
+    return library.RedisCluster(startup_nodes=nodes, protocol=2)
 
 
 def until_read(node: Server, client: Peer) -> None:

@@ -56,7 +56,7 @@ class RedisCluster:
                 master = self.id_of(self.servers[number % masters])
                 client.execute_command("CLUSTER", "REPLICATE", master)
         for server in self.servers[masters:]:
-            eventually(lambda server=server: _follows(server), "a replica")  # type: ignore[misc]
+            eventually(server.follows, "a replica")
         for server in self.servers:
             eventually(lambda server=server: self._lists_replicas(server, masters), "all replicas")  # type: ignore[misc]
 
@@ -92,9 +92,15 @@ class RedisCluster:
         ports = {int(row[1].partition("@")[0].rpartition(":")[2]) for row in rows}
         return next(each for each in self._up() if each.port in ports)
 
-    def others(self, server: RedisServer) -> list[RedisServer]:
+    def others(self, *servers: RedisServer) -> list[RedisServer]:
         """The other masters that have slots."""
-        return [each for each in self._up() if each is not server and _own_slots(each)]
+        return [each for each in self._up() if each not in servers and _own_slots(each)]
+
+    def takes_for_master(self, server: RedisServer, other: RedisServer) -> bool:
+        """Whether the other one holds a server for a master."""
+        name = self.id_of(server)
+        (row,) = [row for row in _nodes(other) if row[0] == name]
+        return "master" in row[2]
 
     def _up(self) -> list[RedisServer]:
         return [each for each in self.servers if each.process.poll() is None]
@@ -120,6 +126,12 @@ class RedisCluster:
         for server in self.others(source):
             with server.client() as client:
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", to_id)
+
+    @property
+    def moves_slots_itself(self) -> bool:
+        """Whether it knows how to, as Valkey does from 9 on."""
+        with self.servers[0].client() as client:
+            return b"MIGRATESLOTS" in b" ".join(client.execute_command("CLUSTER", "HELP"))
 
     def migrate_at_once(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Move a slot as Valkey 9 does by itself."""
@@ -158,8 +170,3 @@ def _own_slots(server: RedisServer) -> set[int]:
             first, _, last = part.partition("-")
             slots.update(range(int(first), int(last or first) + 1))
     return slots
-
-
-def _follows(server: RedisServer) -> bool:
-    with server.client() as client:
-        return bool(client.info("replication").get("master_link_status") == "up")

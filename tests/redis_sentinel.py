@@ -59,7 +59,7 @@ class RedisSentinel:
             self.master = self._start(folder, *own, binary=binary)
             follow = ("--replicaof", f"{self.master.host} {self.master.port}")
             self.replica = self._start(folder, *own, *follow, binary=binary)
-            eventually(self.replicates, "a replica")
+            eventually(self.replica.follows, "a replica")
             for _ in range(3):
                 self.sentinels.append(SentinelServer(folder, self.master, binary=binary))
             for sentinel in self.sentinels:
@@ -76,11 +76,6 @@ class RedisSentinel:
     def url(self) -> str:
         """What `--redis` takes."""
         return f"sentinel://{','.join(f'{s.host}:{s.port}' for s in self.sentinels)}/{NAME}"
-
-    def replicates(self) -> bool:
-        """Whether the replica follows the master."""
-        with self.replica.client() as client:
-            return bool(client.info("replication").get("master_link_status") == "up")
 
     def promoted(self, server: RedisServer) -> bool:
         """Whether a server is the master, by its own word and that of all sentinels that are up."""

@@ -95,6 +95,25 @@ class RedisServer:
         kept = [w for n, w in enumerate(writes) if n < begin or not _mentions(w, b"", tag)]
         file.write_bytes(b"".join(kept))
 
+    def cut_off(self, replica: "RedisServer") -> None:
+        """Let a replica follow no more, as if the way to it were cut."""
+        with replica.client() as client:
+            client.config_set("masterauth", "nobody knows")
+        with self.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        eventually(lambda: not replica.follows(), "a replica that is cut off")
+
+    def follows(self) -> bool:
+        """Whether it is a replica whose master is there."""
+        with self.client() as client:
+            return bool(client.info("replication").get("master_link_status") == "up")
+
+    def has_all(self, replica: "RedisServer") -> bool:
+        """Whether a replica has everything that has been written here."""
+        with self.client() as here, replica.client() as there:
+            written: int = here.info("replication")["master_repl_offset"]
+            return bool(there.info("replication").get("slave_repl_offset") == written)
+
     def freeze(self) -> None:
         """Let it stand still."""
         self.process.send_signal(signal.SIGSTOP)

@@ -118,6 +118,64 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
     return result
 
 
+class Load:
+    """Robots that log in and trade in steps, while a test does to the cluster what it likes."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        orders: int,
+        *,
+        clients: int = 8,
+        seed: int = 1,
+        markets: dict[str, str] | None = None,
+    ) -> None:
+        """`markets` are the instruments by partition, if there are several."""
+        self._markets = markets or {"main": "WOOD"}
+        symbols = [*markets.values()] if markets else ()
+        self.fleet = Fleet(
+            cluster.private, clients, orders, seed, heartbeat=0.2, share=0.0, symbols=symbols
+        )
+        self._cluster = cluster
+        self._orders = orders
+        self._share = 0.0
+
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.fleet.stop()
+
+    def allow(self, share: float) -> None:
+        """Let them send so much more of the orders, without waiting for it."""
+        self._share = min(1.0, self._share + share)
+        for robot in self.fleet.robots:
+            self.fleet.call(robot.allow, self._share)
+
+    def go_on(self, share: float) -> None:
+        """Let them send so much more, and wait until most of it was sent."""
+        self.allow(share)
+        goal = ENOUGH * self._share * self._orders
+        assert self.fleet.wait(lambda: self.fleet.sent >= goal, SETTLED), _undone(self.fleet)
+
+    @property
+    def told(self) -> int:
+        """How often anybody was told that reports were lost."""
+        return sum(account.losses for account in self.fleet.accounts)
+
+    def finish(self, *, forks: bool = False) -> Result:
+        """Let them send the rest; wait until all have their answers, and compare everything."""
+        self.allow(1.0)
+        result = Result()
+        try:
+            books = settle(self._cluster, self.fleet, self._markets)
+        finally:
+            self.fleet.stop()
+        judge(result, self._cluster, self.fleet, books, self._markets, forks=forks)
+        return result
+
+
 def judge(
     result: Result,
     cluster: Cluster,

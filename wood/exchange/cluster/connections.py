@@ -3,12 +3,15 @@
 from typing import Any
 
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
-from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
 from wood.exchange.cluster.masters import Finder, NoMaster, SentinelFinder
 
 TURNED_AWAY = (MovedError, ReadOnlyError, ClusterDownError)
 """What a server says that is not the master, or not any more."""
+
+ALONE = "NOREPLICAS"
+"""What a master says that has lost its replicas: one of them may be the master now."""
 
 
 class MasterConnection(Connection):
@@ -44,7 +47,9 @@ class MasterConnection(Connection):
         """Read an answer, or raise the error that it is."""
         try:
             return await super().read_response(*arguments, **options)
-        except TURNED_AWAY as error:
+        except ResponseError as error:
+            if not isinstance(error, TURNED_AWAY) and not str(error).startswith(ALONE):
+                raise
             self._finder.turned_away(error, (self.host, self.port))
             await self.disconnect()
             if self._pool is not None:

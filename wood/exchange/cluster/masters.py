@@ -10,7 +10,7 @@ from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, MovedError, RedisError
 from redis.exceptions import ConnectionError as ConnectionBroken
 
 from wood.exchange.cluster.addresses import Address, Seeds, address_text, seeds
@@ -166,35 +166,33 @@ class ClusterFinder:
     def turned_away(self, error: Exception, by: Address) -> None:
         """Who turns one away may say who is next, and that one knows best about itself."""
         if isinstance(error, MovedError):
-            self._ask_first((error.host or by[0], error.port))
-
-    def _ask_first(self, node: Address) -> None:
-        if node in self._nodes:
-            self._nodes.remove(node)
-        self._nodes.insert(0, node)
+            node = error.host or by[0], error.port
+            self._nodes = [node, *(each for each in self._nodes if each != node)]
 
     async def masters(self) -> Masters:
         """What the first node says that answers."""
         reason: Exception | None = None
         for node in tuple(self._nodes):
+            # Another one is asked first next time: this one may be behind, or gone.
+            self._nodes = [*(each for each in self._nodes if each != node), node]
             try:
                 found = await self._ask(node)
             except AuthenticationError:
                 raise
-            except ResponseError as error:
+            except (RedisError, OSError) as error:
                 reason = reason or error
                 if "cluster support disabled" in str(error):
                     text = f"{address_text(node)} is no node of a Redis Cluster"
                     raise NoMaster(f"{text}: use redis:// for a single server") from None
-            except (RedisError, OSError) as error:
-                reason = reason or error
             else:
-                # Another one is asked next time: this one may be behind, and not know it.
-                there = {*found.nodes, *self._seeds.hosts} - {node}
-                nodes = dict.fromkeys([*self._nodes, *found.nodes, *self._seeds.hosts])
-                self._nodes = [*(each for each in nodes if each in there), node]
+                self._learn(found.nodes)
                 return found
         raise NoMaster(f"no node of the Redis Cluster answers at {self._seeds} ({reason})")
+
+    def _learn(self, nodes: Iterable[Address]) -> None:
+        new = [node for node in nodes if node not in self._nodes]
+        there = {*nodes, *self._seeds.hosts}
+        self._nodes = [*new, *(node for node in self._nodes if node in there)]
 
     async def _ask(self, node: Address) -> Masters:
         client = _client(node, self._seeds.tls, self._seeds.options)
