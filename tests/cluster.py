@@ -27,6 +27,7 @@ class Cluster:
         self.prefix = prefix
         self.keys = Keys(prefix)
         self._start = start
+        self._tags = {PARTITION: PARTITION}
         self._options = ("-m", "--redis", url, "--prefix", prefix, *options)
         self.nodes = [self.start() for _ in range(nodes)]
 
@@ -45,13 +46,23 @@ class Cluster:
 
     def of(self, name: str) -> Keys:
         """The keys of a partition."""
-        return Keys(self.prefix, name)
+        return Keys(self.prefix, self.tag(name))
+
+    def tag(self, name: str) -> str:
+        """What the keys of a partition are hashed by; once it is chosen, it stays."""
+        if name not in self._tags:
+            with self.redis() as client:
+                found = client.hget(self.keys.partitions, name)
+            self._tags[name] = name if found is None else found.decode()
+        return self._tags[name]
 
     def journal(self, name: str = PARTITION) -> list[Batch]:
         """All that the journal of a partition has, as `wood export` reads it."""
 
+        tag = self.tag(name)
+
         async def read() -> list[Batch]:
-            partition = Partition(self.url, self.prefix, name)
+            partition = Partition(self.url, self.prefix, tag)
             try:
                 return [batch async for batch in partition.journal()]
             finally:

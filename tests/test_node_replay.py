@@ -90,7 +90,14 @@ def told(login: SessionOpened, history: list[Batch] = HISTORY) -> list[Any]:
 
     async def test() -> None:
         exchange = Exchange(history)
-        found.extend([lines async for lines in replay(exchange, login, SessionJson(INSTRUMENTS))])
+        found.extend(
+            [
+                lines
+                async for lines in replay(
+                    exchange, A, login.last_seq or 0, login.seq, SessionJson(INSTRUMENTS)
+                )
+            ]
+        )
         assert exchange.asked == (login.last_seq or 0, A)
 
     with_loop(test)

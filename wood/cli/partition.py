@@ -85,8 +85,7 @@ def _lines(batch: Batch, where: dict[str, str]) -> bytes:
 
 def _fields(event: Event) -> dict[str, Any]:
     fields = msgspec.structs.asdict(event)
-    fields.pop("parts", None)  # a journal is of one partition
-    return fields
+    return {key: fields[key] for key in fields if key not in ("parts", "told")}  # of one partition
 
 
 def _say_waiting() -> None:

@@ -309,13 +309,8 @@ class Gathering:
             session=name,
             recovered=all(recovered) if recovered else None,
             orders=[order for each in opened.values() for order in each.orders or ()],
-            # What a partition told since it granted the login has passed this client by.
-            parts={
-                each: event
-                if each == partition
-                else replace(event, seq=max(event.seq, self._told[each]))
-                for each, event in opened.items()
-            },
+            parts=opened,
+            told={each: number for each, number in self._told.items() if each != partition},
         )
 
 

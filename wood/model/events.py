@@ -145,7 +145,8 @@ class SessionOpened(Event, frozen=True, gc=False):
     `recovered` tells whether all since then is known to stand in the journal, None if nobody asked.
     If it does not, `orders` are those open now; None too where the answer to them got lost.
 
-    Where there are several partitions, `parts` has the event of each, and this is their sum.
+    Where there are several partitions, `parts` has the event of each, and this is their sum;
+    `told` is up to which number each has been told meanwhile, while the last one was waited for.
     """
 
     seq: int
@@ -157,6 +158,7 @@ class SessionOpened(Event, frozen=True, gc=False):
     recovered: bool | None
     orders: list[OpenOrder] | None
     parts: dict[str, "SessionOpened"] | None = None
+    told: dict[str, int] | None = None
 
     @property
     def generation(self) -> int:

@@ -30,6 +30,10 @@ PACKED_TURN = 2048
 """Bytes of MessagePack that are; their borders are not known before they are decoded."""
 
 
+Ranges = Mapping[str, tuple[int, int]]
+"""By partition, of which numbers to tell: greater than the first one, up to the second."""
+
+
 @dataclass(frozen=True)
 class Encodings:
     """How clients are spoken to: in JSON, and in MessagePack; before they log in, and after."""
@@ -148,19 +152,25 @@ class PrivateConnection(Connection):
             )
         answer = reports.login(event, places)
         missed = {
-            partition: part
+            partition: (part.last_seq or 0, part.seq)
             for partition, part in parts.items()
             if part.recovered and (part.last_seq or 0) < part.seq - 1
         }
-        if not missed:
+        # What a partition told while others were waited for has passed this connection by.
+        passed = {
+            partition: (parts[partition].seq, told)
+            for partition, told in (event.told or {}).items()
+            if told > parts[partition].seq
+        }
+        if not missed and not passed:
             return answer
         self.flush()
-        for partition, part in missed.items():
+        for partition, (last_seq, _) in missed.items():
             epoch = places[partition][0]
             if session.epochs.get(partition) != epoch:
                 # If the replay breaks off, its numbers are of this epoch.
-                self.write(reports.heartbeat({partition: (epoch, part.last_seq or 0)}))
-        self._replay = self._node.start(self._catch_up(missed, answer))
+                self.write(reports.heartbeat({partition: (epoch, last_seq)}))
+        self._replay = self._node.start(self._catch_up(missed, answer, passed))
         return None
 
     def login_refused(self, event: LoginRefused) -> None:
@@ -324,15 +334,12 @@ class PrivateConnection(Connection):
 
     # Resuming
 
-    async def _catch_up(self, missed: Mapping[str, SessionOpened], answer: bytes) -> None:
+    async def _catch_up(self, missed: Ranges, answer: bytes, passed: Ranges) -> None:
         """Replay, answer the login, and go on with what happened meanwhile."""
         try:
-            for partition, event in missed.items():
-                journal = self._node.exchange.partitions[partition]
-                async with aclosing(replay(journal, event, self.reports)) as batches:
-                    async for lines in batches:
-                        self.write(b"".join(lines))
-                        await self._until_there_is_room()
+            await self._tell_again(missed)
+            self.write(answer)
+            await self._tell_again(passed)
         except JournalTrimmed as error:
             log.warning("%s %s: %s", self.kind, self.name, error)
             self._replay = None
@@ -343,8 +350,18 @@ class PrivateConnection(Connection):
         else:
             self._replay = None
             kept, self._kept = self._kept, bytearray()
-            self.write(answer + kept)
+            if kept:
+                self.write(bytes(kept))
             self.answered()
+
+    async def _tell_again(self, ranges: Ranges) -> None:
+        for partition, (after, until) in ranges.items():
+            journal = self._node.exchange.partitions[partition]
+            told = replay(journal, self.session.participant, after, until, self.reports)
+            async with aclosing(told) as batches:
+                async for lines in batches:
+                    self.write(b"".join(lines))
+                    await self._until_there_is_room()
 
     async def _until_there_is_room(self) -> None:
         while Pause.OUTPUT in self.pauses:

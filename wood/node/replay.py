@@ -10,23 +10,21 @@ from wood.model.events import (
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
-    SessionOpened,
     Trade,
 )
 from wood.wire.reports import Reports
 
 
 async def replay(
-    journal: Partition, opened: SessionOpened, reports: Reports
+    journal: Partition, participant: str, after: int, until: int, reports: Reports
 ) -> AsyncGenerator[list[bytes], None]:
-    """The reports of a participant from what its client saw up to the login, batch by batch.
+    """The reports of a participant with numbers greater than `after`, up to `until`, batch by batch.
 
     Raises `JournalTrimmed` if the journal was cut, or replaced, while it was read.
     """
-    after, until = opened.last_seq or 0, opened.seq
-    async with aclosing(journal.events(after, opened.participant)) as batches:
+    async with aclosing(journal.events(after, participant)) as batches:
         async for batch in batches:
-            lines = _reports(batch, opened.participant, after, until, reports)
+            lines = _reports(batch, participant, after, until, reports)
             if lines:
                 yield lines
             if batch.last >= until:
