@@ -37,7 +37,7 @@ class Raw:
         self.url = url
         self.prefix = prefix
         self.keys = Keys(prefix)
-        self.client = connect(url) if client is None else client
+        self.client = connect(url, "key") if client is None else client
         self.sync: Any = redis.Redis.from_url(url, protocol=2)
         self.grace = grace
         self._limits = limits

@@ -27,19 +27,23 @@ class RedisServer:
         self.folder.mkdir()
         self.binary = binary or str(get_binary_path())
         self.options = options
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://{self.host}:{self.port}/0"
         self.start()
 
     def start(self, *more: str, while_loading: Callable[[], None] = lambda: None) -> None:
         """Start, or start again after `kill`; wait until it has loaded its data."""
         self._while_loading = while_loading
-        command = [self.binary, "--port", str(self.port), "--bind", self.host]
-        command += ["--dir", str(self.folder), "--save", "", "--logfile", "redis.log"]
         self.process = subprocess.Popen(
-            [*command, *self.options, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*self._command(), *self.options, *more],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         eventually(self.answers, "an answer of Redis")
+
+    def _command(self) -> list[str]:
+        command = [self.binary, "--port", str(self.port), "--bind", self.host]
+        return command + ["--dir", str(self.folder), "--save", "", "--logfile", "redis.log"]
 
     def answers(self) -> bool:
         """Whether it is up and has loaded its data."""
@@ -133,7 +137,8 @@ def _mentions(write: bytes, command: bytes, key: str) -> bool:
     return command in write and key.encode() in write
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on, at least not now."""
     with socket.socket() as probe:
         probe.bind((RedisServer.host, 0))
         port: int = probe.getsockname()[1]

@@ -2,9 +2,10 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 
 from tests.accounts import (
     ONLY,
@@ -32,6 +33,9 @@ SETTLED = 120.0
 
 MARKETS = {"main": "WOOD", "metals": "GOLD", "grain": "RYE"}
 """The instrument in each partition that there can be."""
+
+MARKET = MappingProxyType({"main": "WOOD"})
+"""The one that is there if nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -109,37 +113,50 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
                 break
             chaos.strike()
         chaos.heal()
-        _settle(cluster, plan, fleet)
+        books = settle(cluster, fleet, plan.markets)
         result.seconds = time.monotonic() - begin
         log(f"{result.seconds:7.2f} s  settled")
-        books = {name: _book(cluster, name, symbol) for name, symbol in plan.markets.items()}
     finally:
         fleet.stop()
-    leftovers = list(_leftovers(cluster, plan, fleet.accounts))
-    journals: dict[str, list[Batch]] = {}
-    for name, symbol in plan.markets.items():
-        batches = cluster.journal(name)
-        if check_history(_events(batches)) != cluster.orders(symbol, name):
-            leftovers.append(f"when all have left: the journal {name} leaves other orders open")
-        # Who left had its orders cancelled, which its account was not told any more.
-        journals[name] = [batch for batch in batches if batch.last <= books[name].seq]
-    result.differences = [*_compare(books, fleet.accounts, journals, plan), *leftovers]
-    _count(result.counts, fleet.accounts, journals)
+    judge(result, cluster, fleet, books, forks=plan.forks)
     return result
 
 
+def judge(
+    result: Result, cluster: Cluster, fleet: Fleet, books: "Books", *, forks: bool = False
+) -> None:
+    """Compare all accounts, after `settle`, when all have left. The journals must be whole."""
+    leftovers: list[str] = []
+    journals: Journals = {}
+    for name, book in books.items():
+        leftovers += _leftovers(cluster, name, book.symbol, fleet.accounts)
+        batches = cluster.journal(name)
+        if check_history(_events(batches)) != cluster.orders(book.symbol, name):
+            leftovers.append(f"when all have left: the journal {name} leaves other orders open")
+        # Who left had its orders cancelled, which its account was not told any more.
+        journals[name] = [batch for batch in batches if batch.last <= book.seq]
+    result.differences = [*_compare(books, fleet.accounts, journals, forks), *leftovers]
+    _count(result.counts, fleet.accounts, journals)
+
+
 @dataclass(frozen=True)
-class _Book:
+class Book:
     """What Redis has of a partition, when nobody asks for anything."""
 
+    symbol: str
     seq: int
     orders: dict[tuple[str, int], int]
     levels: dict[int, int]
 
 
-def _book(cluster: Cluster, name: str, symbol: str) -> _Book:
+Books = dict[str, Book]
+Journals = dict[str, list[Batch]]
+"""By partition."""
+
+
+def _book(cluster: Cluster, name: str, symbol: str) -> Book:
     orders, levels = cluster.orders(symbol, name), cluster.levels(symbol, name)
-    return _Book(_last(cluster, name), orders, levels)
+    return Book(symbol, _last(cluster, name), orders, levels)
 
 
 def _last(cluster: Cluster, name: str) -> int:
@@ -166,11 +183,11 @@ def _moments(plan: Plan, fleet: Fleet) -> Iterator[Callable[[], bool]]:
     yield lambda: False
 
 
-def _settle(cluster: Cluster, plan: Plan, fleet: Fleet) -> None:
+def settle(cluster: Cluster, fleet: Fleet, markets: Mapping[str, str] = MARKET) -> Books:
     """Wait until everybody has all answers, and was told all that the journal has."""
     if not fleet.wait(lambda: all(robot.done for robot in fleet.robots), SETTLED):
         raise AssertionError(_undone(fleet))
-    last = {name: _last(cluster, name) for name in plan.markets}
+    last = {name: _last(cluster, name) for name in markets}
     deadline = time.monotonic() + SETTLED
     while late := [robot for robot in fleet.robots if not _told(robot.account, last)]:
         assert time.monotonic() < deadline, f"{late[0].account.name} was not told all up to {last}"
@@ -178,6 +195,7 @@ def _settle(cluster: Cluster, plan: Plan, fleet: Fleet) -> None:
             fleet.call(robot.ask, "orders")
             fleet.call(robot.ask, "heartbeat")
         fleet.wait(lambda: all(_told(each.account, last) for each in fleet.robots), 1)
+    return {name: _book(cluster, name, symbol) for name, symbol in markets.items()}
 
 
 def _told(account: Account, last: dict[str, int]) -> bool:
@@ -194,21 +212,18 @@ def _undone(fleet: Fleet) -> str:
 
 
 def _compare(
-    books: dict[str, _Book],
-    accounts: list[Account],
-    journals: dict[str, list[Batch]],
-    plan: Plan,
+    books: Books, accounts: list[Account], journals: Journals, forks: bool
 ) -> Iterator[str]:
     """Everything that does not agree."""
     by_journal = ledger(batch for batches in journals.values() for batch in batches)
-    traded = {plan.markets[name]: positions(batches) for name, batches in journals.items()}
+    traded = {books[name].symbol: positions(batches) for name, batches in journals.items()}
     in_book: dict[str, dict[int, int]] = defaultdict(dict)
     for book in books.values():
         for (who, order_id), left in book.orders.items():
             in_book[who][order_id] = left
     for account in accounts:
         yield from differences(account, by_journal[account.name])
-        if account.losses and not plan.forks:
+        if account.losses and not forks:
             yield f"{account.name}: was told {account.losses} times that reports were lost"
         for symbol, by_name in traded.items():
             ours, is_so = cash_and_position(account, symbol), by_name[account.name]
@@ -235,17 +250,8 @@ def _levels(batches: list[Batch]) -> dict[int, int]:
     return {key: total for key, total in totals.items() if total}
 
 
-def _leftovers(cluster: Cluster, plan: Plan, accounts: list[Account]) -> Iterator[str]:
+def _leftovers(cluster: Cluster, name: str, symbol: str, accounts: list[Account]) -> Iterator[str]:
     """Nobody is connected any more: no session is left, and no order of who asked for that."""
-    for name, symbol in plan.markets.items():
-        try:
-            _all_left(cluster, name, symbol, accounts)
-        except AssertionError as error:
-            with cluster.redis() as client:
-                yield f"when all have left: {error}; {client.hgetall(cluster.of(name).sessions)}"
-
-
-def _all_left(cluster: Cluster, name: str, symbol: str, accounts: list[Account]) -> None:
     keys = cluster.of(name)
     staying = {
         (account.name, order_id): left
@@ -255,11 +261,14 @@ def _all_left(cluster: Cluster, name: str, symbol: str, accounts: list[Account])
         if account.orders[order_id].symbol in (None, symbol)
     }
     with cluster.redis() as client:
-        eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
-    eventually(lambda: cluster.orders(symbol, name) == staying, "cancelled orders")
+        try:
+            eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
+            eventually(lambda: cluster.orders(symbol, name) == staying, "cancelled orders")
+        except AssertionError as error:
+            yield f"when all have left: {error}; {client.hgetall(keys.sessions)}"
 
 
-def _count(counts: Counter[str], accounts: list[Account], journals: dict[str, list[Batch]]) -> None:
+def _count(counts: Counter[str], accounts: list[Account], journals: Journals) -> None:
     fates = Counter(order.fate for account in accounts for order in account.orders.values())
     counts["orders sent"] = fates.total()
     counts["taken"] = fates[Fate.TAKEN]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import re
 import select
 import signal
@@ -12,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +33,19 @@ def eventually(condition: Callable[[], bool], what: str = "the condition") -> No
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true"
         time.sleep(0.002)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has.
+
+    Not one of those that the system gives to connections: so it can be had again after a restart.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Peer:

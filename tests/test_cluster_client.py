@@ -22,7 +22,7 @@ WRITE = "return redis.call('SET', KEYS[1], '1')"
 
 
 async def error_of(url: str, *command: str | int) -> Exception:
-    client = connect(url)
+    client = connect(url, "key")
     try:
         with pytest.raises((redis.RedisError, OSError)) as caught:
             await client.execute_command(*command)
@@ -113,7 +113,7 @@ def test_a_server_that_runs_somebodys_endless_script(start_redis: Start) -> None
 
     async def test() -> None:
         endless = asyncio.create_task(error_of(server.url, *script("while true do end")))
-        client = connect(server.url)
+        client = connect(server.url, "key")
         while not isinstance(error := await answer_or_error(client.ping()), redis.ResponseError):
             pass
         assert str(error).startswith("BUSY")
@@ -131,7 +131,7 @@ def test_a_server_that_dies_or_is_not_there(start_redis: Start) -> None:
 
     async def test() -> None:
         waits = asyncio.create_task(error_of(server.url, "BLPOP", "nothing", 0))
-        client = connect(server.url)
+        client = connect(server.url, "key")
         while (await client.info())["blocked_clients"] == 0:
             pass
         server.kill()
@@ -151,7 +151,9 @@ def test_a_server_that_dies_or_is_not_there(start_redis: Start) -> None:
         ("TRYAGAIN Multiple keys request during rehashing of slot", Fault.NOT_NOW),
         ("MISCONF Errors writing to the AOF file: No space left on device", Fault.REFUSED),
         ("ERR max number of clients reached", Fault.UNKNOWN),
-        ("MOVED 1 127.0.0.1:7000", Fault.BROKEN),
+        ("MOVED 1 127.0.0.1:7000", Fault.NOT_NOW),
+        ("ASK 1 127.0.0.1:7000", Fault.NOT_NOW),
+        ("CROSSSLOT Keys in request don't hash to the same slot", Fault.BROKEN),
     ],
 )
 def test_errors_that_are_hard_to_bring_about(line: str, expected: Fault) -> None:
@@ -183,7 +185,7 @@ def test_errors_of_the_client_library(error: Exception, expected: Fault) -> None
 
 
 async def checked_at(url: str) -> None:
-    client = connect(url)
+    client = connect(url, "key")
     try:
         await check_server(client, url, persist=False)
     finally:
@@ -211,7 +213,7 @@ async def checked_at(url: str) -> None:
 )
 def test_a_bad_url_is_told_without_its_password(url: str, single: bool) -> None:
     with pytest.raises(ConfigError) as caught:
-        connect(url, single=single)
+        connect(url, "key", single=single)
     assert str(caught.value).startswith("--redis ")
     assert "sec" not in str(caught.value)
 
@@ -252,7 +254,7 @@ def test_one_connection_is_not_shared_with_others(redis_url: str) -> None:
 
     async def test() -> None:
         for single in (True, False):
-            client = connect(redis_url, single=single)
+            client = connect(redis_url, "key", single=single)
             await client.ping()
             connection = client.connection or await client.connection_pool.get_connection()
             assert (client.connection is not None) is single

@@ -247,7 +247,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture
 def real_server(redis_url: str, prefix: str) -> Iterator[Server]:
     with redis.Redis.from_url(redis_url, protocol=2) as client:
-        yield Server(client, lambda single: connect(redis_url, single=single), prefix)
+        yield Server(client, lambda single: connect(redis_url, "key", single=single), prefix)
         assert list(client.scan_iter(f"{prefix}*", count=1000)) == []
 
 

@@ -82,7 +82,7 @@ def test_of_a_hundred_clients_with_the_same_batch_one_is_served(
     redis_url: str, prefix: str
 ) -> None:
     async def test(raw: Raw) -> None:
-        clients = [connect(redis_url, single=True) for _ in range(100)]
+        clients = [connect(redis_url, "key", single=True) for _ in range(100)]
         await asyncio.gather(*(client.ping() for client in clients))
         for number in (1, 2, 3):
             answers = await asyncio.gather(

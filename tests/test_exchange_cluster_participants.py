@@ -69,25 +69,25 @@ class TestCluster(ParticipantStoreTests):
     def test_nodes_hear_of_who_is_disabled(self) -> None:
         self.client.hset(self.keys.meta, "id", "abc")
         with self.client.pubsub() as channel:
-            channel.psubscribe(f"{self.keys.channels()}*")
-            assert channel.get_message(timeout=PATIENCE)["type"] == "psubscribe"
+            channel.ssubscribe(self.keys.channel("abc"))
+            assert channel.get_message(timeout=PATIENCE)["type"] == "ssubscribe"
             self.run(
                 lambda s: s.add("alice"),
                 lambda s: s.rotate("alice"),
                 lambda s: s.disable("alice"),
                 lambda s: s.enable("alice"),
             )
-            self.client.publish(self.keys.channel("abc"), "last")
+            self.client.spublish(self.keys.channel("abc"), "last")
             messages = [channel.get_message(timeout=PATIENCE) for _ in range(2)]
         assert [message["data"] for message in messages] == [b"", b"last"]
         assert messages[0]["channel"] == self.keys.channel("abc").encode()
 
     def test_without_a_partition_nobody_is_told(self) -> None:
         with self.client.pubsub() as channel:
-            channel.psubscribe(f"{self.keys.channels()}*")
-            assert channel.get_message(timeout=PATIENCE)["type"] == "psubscribe"
+            channel.ssubscribe(self.keys.channel(""))
+            assert channel.get_message(timeout=PATIENCE)["type"] == "ssubscribe"
             self.run(lambda s: s.add("alice"), lambda s: s.disable("alice"))
-            self.client.publish(self.keys.channel(""), "last")
+            self.client.spublish(self.keys.channel(""), "last")
             assert channel.get_message(timeout=PATIENCE)["data"] == b"last"
 
     def test_they_outlive_the_book(self, start_server: Callable[..., Server]) -> None:

@@ -19,7 +19,7 @@ from wood.node.private import LINES_TURN
 from wood.node.settings import Settings
 
 LINE = b'{"message":"cancelOrder","orderId":1}\n'
-SETTINGS = Settings(private=0, public=0, drain=0.5)
+SETTINGS = Settings(private=0, public=0, last_words=0.5)
 
 
 class SlowExchange(Partition):

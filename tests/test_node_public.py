@@ -88,7 +88,7 @@ class Watcher:
 
 async def start(exchange: FarExchange, **settings: Any) -> Watcher:
     """A node, and one who watches it."""
-    node = Node(exchange, Settings(private=0, public=0, drain=0.5, **settings), 100)
+    node = Node(exchange, Settings(private=0, public=0, last_words=0.5, **settings), 100)
     await node.start()
     streams = await asyncio.open_connection("127.0.0.1", node.port("public"))
     await until(lambda: len(node._connections) == 1)
@@ -246,7 +246,7 @@ def test_who_reads_the_past_slowly_is_given_no_more_than_it_reads() -> None:
 
     async def test() -> None:
         exchange = FarExchange(kept=200_000)
-        node = Node(exchange, Settings(private=0, public=0, drain=0.5), 100)
+        node = Node(exchange, Settings(private=0, public=0, last_words=0.5), 100)
         await node.start()
         exchange.trade(25_000)
         await exchange.drain()

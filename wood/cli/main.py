@@ -8,8 +8,9 @@ from redis.exceptions import RedisError
 from wood import __version__
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
-from wood.cli.cluster import export, reset
+from wood.cli.cluster import cluster
 from wood.cli.participant import participant
+from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
@@ -45,7 +46,7 @@ def wood(context: click.Context, /, **settings: object) -> None:
     pass_role(context, settings)
 
 
-for _command in (watch, replay, bench, export, reset, participant, cancel):
+for _command in (cluster, watch, replay, bench, export, reset, participant, cancel):
     wood.add_command(_command)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from wood.cli.cluster import PREFIX_OPTION, REDIS_OPTION
+from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.exchange.cluster.participants import ClusterParticipants
 from wood.exchange.participants import ParticipantFile, ParticipantStore
 from wood.model.participants import Participant

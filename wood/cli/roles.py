@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import click
 from click.core import ParameterSource
 
 from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
-from wood.cli.cluster import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
+from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.serve import serve
 from wood.exchange.cluster.engine import cluster_engine
 from wood.exchange.cluster.exchange import KEPT
@@ -36,6 +37,18 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     return click.option(*names, show_envvar=True, **settings)
 
 
+def _networks(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """The trusted networks; none if the option is not given."""
+    if value is None:
+        return ()
+    try:
+        return tuple(ip_network(each.strip()) for each in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{error}: give addresses or networks, such as 127.0.0.1,10.0.0.0/8"
+        ) from None
+
+
 _OPTIONS = [
     _option("-s", "--serve", is_flag=True, help="Be the server."),
     _option(
@@ -48,6 +61,32 @@ _OPTIONS = [
     _option("--host", default=Settings.host, help="Address to listen on, or of the server."),
     _option("--private", default=Settings.private, type=PORT, help="-s: port for participants."),
     _option("--public", default=Settings.public, type=PORT, help="-s: port for market data."),
+    _option(
+        "--health",
+        default=Settings.health,
+        type=PORT,
+        help="-s: port for health checks: GET /healthz while the process lives, GET /readyz while "
+        "new connections are welcome; 0 is none.",
+    ),
+    _option(
+        "--proxy-protocol",
+        callback=_networks,
+        metavar="NETWORKS",
+        help="-s: addresses and networks of balancers, with commas between them. Only they may "
+        "connect, and a PROXY header (version 1 or 2) says whose each connection is.",
+    ),
+    _option(
+        "--reuse-port",
+        is_flag=True,
+        help="-s: share both ports with other nodes on this machine (SO_REUSEPORT).",
+    ),
+    _option(
+        "--drain",
+        default=Settings.drain,
+        type=FiniteRange(min=0, max=3600),
+        help="-s: seconds that a node which is told to stop still serves, but is not ready for new "
+        "connections; a second signal ends them.",
+    ),
     _option(
         "--instrument",
         multiple=True,

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
 from typing import Any
 
@@ -45,15 +46,17 @@ def _max_connections(settings: Settings) -> int:
 async def _serve(
     make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
 ) -> None:
-    node = Node(await make_exchange(), settings, max_connections)
     # The threads of the event loop begin with the first name that is looked up, signals blocked.
     await asyncio.get_running_loop().getaddrinfo("localhost", None)
     with stop_signal() as stop:
         pthread_sigmask(SIG_UNBLOCK, SIGNALS)
-        if not await _start(stop, node):
+        node = await _start(stop, _started(make_exchange, settings, max_connections))
+        if node is None:
             return
         _spare_the_collector()
         await _either(stop, node)
+        if settings.drain:
+            await _drain(stop, node, settings.drain)
         log.info("stopping: no new connections; what was read is answered")
         await node.stop()
         log.info("stopped")
@@ -61,18 +64,25 @@ async def _serve(
         pthread_sigmask(SIG_BLOCK, SIGNALS)
 
 
-async def _start(stop: asyncio.Event, node: Node) -> bool:
-    """Start; False if the order to stop comes first: a node may have to wait for Redis."""
-    starting = asyncio.create_task(node.start())
+async def _started(
+    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
+) -> Node:
+    node = Node(await make_exchange(), settings, max_connections)
+    await node.start()
+    return node
+
+
+async def _start(stop: asyncio.Event, start: Coroutine[None, None, Node]) -> Node | None:
+    """The node; None if the order to stop comes first: a node may have to wait for Redis."""
+    starting = asyncio.create_task(start)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not starting.done():
         starting.cancel()
         await asyncio.wait([starting])
-        return False
-    starting.result()
-    return True
+        return None
+    return starting.result()
 
 
 async def _either(stop: asyncio.Event, node: Node) -> None:
@@ -86,6 +96,19 @@ async def _either(stop: asyncio.Event, node: Node) -> None:
         log.critical("the engine failed; nobody may trade on what it says", exc_info=error)
         await node.abort("the server failed")
         raise EngineFailed(f"stopped, since the engine failed: {error!r}") from None
+
+
+async def _drain(stop: asyncio.Event, node: Node, seconds: float) -> None:
+    """Serve on, while a balancer sends new connections elsewhere; a second signal ends that.
+
+    Raises `EngineFailed` if the engine fails meanwhile.
+    """
+    node.drain()
+    log.info("draining for %g seconds: new connections are to go elsewhere", seconds)
+    stop.clear()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await _either(stop, node)
 
 
 def _spare_the_collector() -> None:

@@ -56,6 +56,12 @@ class Exchange(ABC):
     def partitions(self) -> Mapping[str, "Partition"]:
         """By name, each with a journal of its own; that of the default instrument is first."""
 
+    @property
+    def ready(self) -> str | None:
+        """None if commands can be decided now; else, in a few words, why they have to wait."""
+        reasons = (partition.ready for partition in self.partitions.values())
+        return next(filter(None, reasons), None)
+
     @abstractmethod
     def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands, in order. Never blocks and never refuses.
@@ -85,6 +91,11 @@ class Partition(Exchange):
     def partitions(self) -> Mapping[str, "Partition"]:
         """Itself."""
         return {self.name: self}
+
+    @property
+    def ready(self) -> str | None:
+        """As of any exchange; one that never has to wait says so by None."""
+        return None
 
     @property
     @abstractmethod

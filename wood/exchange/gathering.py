@@ -8,7 +8,7 @@ belongs to the oldest question that waits for one.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -48,6 +48,9 @@ _OF_ALL = (
 _ANSWERS = (AllCanceled, OrdersListed, InstrumentsListed, HeartbeatAnswered, SessionClosed)
 _NAMED = frozenset({CommandRefused, LoginRefused, SessionOpened, ParticipantDisabled, *_ANSWERS})
 """Events that may have to be changed; all others pass as they are."""
+
+_SUPERSEDED = ErrorCode.SUPERSEDED, "the session was resumed through another connection"
+_DISABLED = ErrorCode.DISABLED, "this participant is disabled"
 
 _BETWEEN, _OF = "_", ":"
 
@@ -163,13 +166,17 @@ class Gathering:
     def lost(self, partition: str, seq: int) -> None:
         """That partition will not answer what it was asked, and all clients are told so."""
         self._told[partition] = seq
+        for question in self._questions():
+            question.void = True
+            question.waiting.discard(partition)
+            self._undo(question)
         self._open[partition].clear()
+
+    def _questions(self) -> Iterator[_Question]:
+        """All that wait for an answer, once for each that they wait for."""
         for by_session in self._open.values():
             for questions in by_session.values():
-                for question in questions:
-                    question.void = True
-                    question.waiting.discard(partition)
-                    self._undo(question)
+                yield from questions
 
     def _heard(self, partition: str, event: Event) -> list[Event]:
         match event:
@@ -197,6 +204,7 @@ class Gathering:
         if event.session != event.asker:
             for question in self._open[partition].pop(event.session, ()):
                 question.waiting.discard(partition)
+            self._revoke(partition, lambda granted: granted.session == event.session, _SUPERSEDED)
             seat = self._seats_in[partition].pop(event.session, None)
             if seat is not None:
                 del seat.places[partition]
@@ -209,12 +217,23 @@ class Gathering:
         for session, seat in list(seats.items()):
             if seat.participant == participant:
                 del seats[session], seat.places[partition]
+        self._revoke(partition, lambda granted: granted.participant == participant, _DISABLED)
         by_session = self._open[partition]
         for session, questions in list(by_session.items()):
             if questions[0].command.participant == participant:
                 del by_session[session]
                 for question in questions:
                     question.waiting.discard(partition)
+
+    def _revoke(
+        self, partition: str, of: Callable[[SessionOpened], bool], why: tuple[ErrorCode, str]
+    ) -> None:
+        """What a partition granted to a login that still waits for others is void."""
+        for question in self._questions():
+            granted = question.answers.get(partition)
+            if isinstance(granted, SessionOpened) and of(granted):
+                who = question.command.participant, question.command.session
+                question.answers[partition] = LoginRefused(*who, *why)
 
     def _answered(self, partition: str, session: str, event: Event) -> list[Event]:
         questions = self._open[partition].get(session)

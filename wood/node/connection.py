@@ -7,6 +7,8 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Protocol, cast
 
+from wood.node.proxy_protocol import Source, plain
+
 log = logging.getLogger("wood.node")
 
 TURN = 8 * 1024
@@ -24,6 +26,9 @@ last words that the client was sent.
 
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished without a word is noticed after two minutes."""
+
+UNKNOWN = Source("?", 0)
+"""Where a connection comes from if the system does not say."""
 
 
 class Pause(Enum):
@@ -55,6 +60,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, name: str, owner: Owner) -> None:
         self.name = name
+        self.source = UNKNOWN
+        """The client's own address, as a balancer or else the system says it."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
         self._owner = owner
@@ -123,8 +130,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def address(self) -> str:
-        """The client's, for counting; empty if the system does not say."""
-        return str((self._transport.get_extra_info("peername") or ("",))[0])
+        """The client's own, for counting."""
+        return self.source.host
 
     def read_no_more(self) -> None:
         """Understand what has arrived, turn by turn, and then nothing."""
@@ -188,8 +195,9 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         _keep_alive(self._transport.get_extra_info("socket"))
-        peer = self._transport.get_extra_info("peername") or ("?", 0)
-        log.info("%s %s opened from %s port %s", self.kind, self.name, *peer[:2])
+        if self.source is UNKNOWN:
+            self.source = source_of(self._transport)
+        log.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
         self.opened()
 
     def data_received(self, data: bytes) -> None:
@@ -228,9 +236,16 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             if exc is not None:
                 self._reason = str(exc)
-            log.info("%s %s closed: %s", self.kind, self.name, self._reason)
+            who = (self.kind, self.name, *self.source)
+            log.info("%s %s from %s port %s closed: %s", *who, self._reason)
             self._owner.closed(self)
             self.lost()
+
+
+def source_of(transport: asyncio.BaseTransport) -> Source:
+    """Where the system says that a connection comes from."""
+    host, port, *_ = transport.get_extra_info("peername") or UNKNOWN
+    return Source(plain(host), port)
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -7,6 +7,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
+from http import HTTPStatus
 
 from wood.exchange.exchange import Exchange
 from wood.exchange.sessions import Auth
@@ -15,6 +17,8 @@ from wood.model.errors import ConfigError
 from wood.model.participants import anonymous_name
 from wood.node.connection import Connection, Pause
 from wood.node.failures import Failures
+from wood.node.health import Answer, Health
+from wood.node.introduction import Introduction
 from wood.node.market import Market
 from wood.node.private import Encodings, PrivateConnection, Surroundings
 from wood.node.public import PublicConnection
@@ -30,6 +34,9 @@ log = logging.getLogger("wood.node")
 
 BACKLOG = 4096
 """Connections that the kernel may hold until they are accepted."""
+
+TO_REFUSE = 16
+"""Connections beyond the limit that may tell who they are, to be refused in words after that."""
 
 
 class Node:
@@ -48,6 +55,10 @@ class Node:
         self._max_connections = max_connections
         self._connections: dict[Connection, None] = {}
         self._listeners: list[asyncio.Server] = []
+        self._introductions: set[Introduction] = set()
+        self._health = Health({"/healthz": self._alive, "/readyz": self._readiness})
+        self._health_listener: asyncio.Server | None = None
+        self._unready: str | None = "starting"
         self._numbers = itertools.count(1)
         self._waiting: dict[str, deque[PrivateConnection]] = {
             name: deque() for name in exchange.partitions
@@ -69,15 +80,25 @@ class Node:
         exchange.when_failed(self._failed)
 
     async def start(self) -> None:
-        """Start the engine, then listen. Raises `ConfigError` if a port cannot be had."""
+        """Start the engine, then listen. Raises `ConfigError` if a port cannot be had.
+
+        Health checks are answered from the beginning, since the engine may have to wait.
+        """
         settings = self._settings
         try:
+            if settings.health:
+                await self._listen_for_health(settings.health)
             await self._exchange.start()
             await self._listen("private", settings.private, self._private_connection)
             await self._listen("public", settings.public, self._public_connection)
         except BaseException:
             await self.abort("the server did not start")
             raise
+        self._unready = None
+
+    def drain(self) -> None:
+        """Be unready for new connections from now on. All are served as before, old and new."""
+        self._unready = "draining"
 
     def port(self, kind: str) -> int:
         """The port that the `private` or `public` listener has."""
@@ -92,9 +113,10 @@ class Node:
     async def stop(self) -> None:
         """Stop accepting, answer what was read, let clients read their answers, close.
 
-        Clients that have not read theirs after `Settings.drain` seconds are cut off. Safe to call
-        twice; the second call waits for the first.
+        Clients that have not read theirs after `Settings.last_words` seconds are cut off. Safe to
+        call twice; the second call waits for the first.
         """
+        self.drain()
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
         await asyncio.shield(self._stopping)
@@ -102,12 +124,13 @@ class Node:
     async def _stop(self) -> None:
         for listener in self._listeners:
             listener.close()
+        self._forget_introductions()
         privates = [c for c in self.private_connections() if not c.finishing]
         self._unanswered = set(privates)
         for connection in privates:
             connection.stop()
         try:
-            async with asyncio.timeout(self._settings.drain):
+            async with asyncio.timeout(self._settings.last_words):
                 if self._unanswered:
                     await self._answered.wait()
                 for other in list(self._connections):
@@ -126,6 +149,10 @@ class Node:
         """Close everything at once, whatever is still owed. Safe to call twice."""
         for listener in self._listeners:
             listener.close()
+        if self._health_listener is not None:
+            self._health_listener.close()
+        self._health.close()
+        self._forget_introductions()
         for connection in list(self._connections):
             connection.abort(reason)
         if self._connections:
@@ -137,7 +164,7 @@ class Node:
 
     def opened(self, connection: Connection) -> bool:
         """Count a connection, unless the limit is reached."""
-        if len(self._connections) >= self._max_connections or self._stopping is not None:
+        if self._full() or self._stopping is not None:
             return False
         self._connections[connection] = None
         self._gone.clear()
@@ -156,6 +183,41 @@ class Node:
         del self._connections[connection]
         if not self._connections:
             self._gone.set()
+
+    def _full(self) -> bool:
+        return len(self._connections) + len(self._introductions) >= self._max_connections
+
+    # Host of introductions
+
+    def awaits(self, introduction: Introduction) -> bool:
+        """Count what may become a connection; a few more than may are heard, to be told so."""
+        count = len(self._connections) + len(self._introductions)
+        if count >= self._max_connections + TO_REFUSE or self._stopping is not None:
+            return False
+        self._introductions.add(introduction)
+        return True
+
+    def introduced(self, introduction: Introduction) -> None:
+        """Count it no more."""
+        self._introductions.discard(introduction)
+
+    def _forget_introductions(self) -> None:
+        for introduction in list(self._introductions):
+            introduction.abort()
+
+    # Health
+
+    def _alive(self) -> Answer:
+        return Answer(HTTPStatus.OK, "ok\n")
+
+    def _readiness(self) -> Answer:
+        """Whether new connections are welcome. No matter for those that there are."""
+        reason = self._unready or self._exchange.ready
+        if reason is None and self._full():
+            reason = "too many connections"
+        if reason is None:
+            return Answer(HTTPStatus.OK, "ready\n")
+        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{reason}\n")
 
     # Commands
 
@@ -226,15 +288,28 @@ class Node:
         rate = self._settings.max_rate
         return Throttle(rate, asyncio.get_running_loop().time) if rate else None
 
-    async def _listen(self, kind: str, port: int, factory: Callable[[], Connection]) -> None:
-        loop = asyncio.get_running_loop()
-        host = self._settings.host
+    async def _listen(self, kind: str, port: int, make: Callable[[], Connection]) -> None:
+        trusted = self._settings.proxy_protocol
+        factory = partial(Introduction, make, self, trusted) if trusted else make
+        shared = self._settings.reuse_port
+        self._listeners.append(await self._listener(kind, port, factory, shared=shared))
+        log.info("%s port: %s:%d", kind, self._settings.host, self.port(kind))
+
+    async def _listen_for_health(self, port: int) -> None:
+        make = self._health.connection
+        self._health_listener = await self._listener("health", port, make)
+        log.info("health port: %s:%d", self._settings.host, port)
+
+    async def _listener(
+        self, kind: str, port: int, factory: Callable[[], asyncio.Protocol], *, shared: bool = False
+    ) -> asyncio.Server:
+        loop, host = asyncio.get_running_loop(), self._settings.host
         try:
-            listener = await loop.create_server(factory, host, port, backlog=BACKLOG)
+            return await loop.create_server(
+                factory, host, port, backlog=BACKLOG, reuse_port=shared or None
+            )
         except OSError as error:
             raise _cannot_listen(kind, host, port, error) from None
-        self._listeners.append(listener)
-        log.info("%s port: %s:%d", kind, host, self.port(kind))
 
 
 def _cannot_listen(kind: str, host: str, port: int, error: OSError) -> ConfigError:

@@ -1,6 +1,7 @@
 """What an operator may set of a node."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from wood.exchange.sessions import Auth
 from wood.wire.json_lines import LINE_LIMIT
@@ -13,6 +14,12 @@ class Settings:
     host: str = "127.0.0.1"
     private: int = 7001
     public: int = 7002
+    health: int = 0
+    """The port for health checks; 0: none."""
+    reuse_port: bool = False
+    """Whether other nodes may listen on the same ports, and the system spreads the clients."""
+    proxy_protocol: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where balancers are, which begin each connection with whose it is; empty: there are none."""
     line_limit: int = LINE_LIMIT
     max_connections: int | None = None
     """Private and public together; None: as many as there are descriptors for."""
@@ -26,5 +33,7 @@ class Settings:
     auth: Auth = Auth.OPEN
     login_timeout: float = 10.0
     """Where everybody must log in, a connection that has not done so by then is closed."""
-    drain: float = 5.0
+    drain: float = 0.0
+    """How long a node that is to stop goes on serving, but is not ready for new connections."""
+    last_words: float = 5.0
     """How long a stopping node lets its clients read what they are owed."""

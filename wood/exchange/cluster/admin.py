@@ -53,6 +53,14 @@ class Partition:
         resting = await self._client.hget(self._keys.meta, "resting")
         return None if resting is None else int(resting)
 
+    async def progress(self) -> tuple[int, int] | None:
+        """The number of the last event, and how many orders are open; None without a partition.
+
+        Raises what the client raises.
+        """
+        seq, resting = await self._client.hmget(self._keys.meta, "seq", "resting")
+        return None if seq is None or resting is None else (int(seq), int(resting))
+
     async def clear(self, waits: Callable[[], None] = lambda: None) -> int:
         """Delete everything but the participants; return how many orders were open.
 

@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
@@ -26,6 +28,9 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as ConnectionBroken
 
+from wood.exchange.cluster.addresses import Seeds, seeds, without_password
+from wood.exchange.cluster.connections import MasterConnection, MasterConnectionTLS, MasterPool
+from wood.exchange.cluster.masters import NoMaster, finder
 from wood.model.errors import ConfigError
 
 log = logging.getLogger("wood.redis")
@@ -57,7 +62,7 @@ class Fault(Enum):
     UNKNOWN = auto()
     """The connection broke or was silent: it may have been done."""
     NOT_NOW = auto()
-    """It was not done, but will be if it is sent again: loading, busy, a replica."""
+    """It was not done, but will be if it is sent again: loading, busy, a replica, moved."""
     REFUSED = auto()
     """It was not done, and who asked should hear of it: no memory, no disk, no right."""
     BROKEN = auto()
@@ -68,8 +73,9 @@ def fault(error: Exception) -> Fault:
     """Classify an error of the client library."""
     if isinstance(error, BusyLoadingError | ReadOnlyError | NoScriptError):
         return Fault.NOT_NOW
-    if isinstance(error, ClusterDownError | TryAgainError):
-        return Fault.NOT_NOW
+    # While a slot moves, and after it: the first two until all of its keys are in one place again.
+    if isinstance(error, AskError | TryAgainError | ClusterDownError):
+        return Fault.NOT_NOW  # MOVED is a kind of ASK to the library
     if isinstance(error, OutOfMemoryError | NoPermissionError):
         return Fault.REFUSED
     if not isinstance(error, ResponseError):
@@ -105,36 +111,50 @@ def as_broken() -> Iterator[None]:
         raise ConnectionBroken(str(error)) from error
 
 
-def connect(url: str, key: str = "", *, single: bool = False) -> Client:
-    """A client; `single` has one connection, the least work for each command.
+def connect(url: str, key: str, *, single: bool = False) -> Client:
+    """A client of the master that has `key`; `single` has one connection, the least work.
 
-    It tries nothing twice by itself: only who sent a batch knows whether that is safe. Raises
+    Whenever it connects, it asks anew which one that is, unless the URL names a single server. It
+    tries nothing twice by itself: only who sent a batch knows whether that is safe. Raises
     `ConfigError` if the URL cannot be one.
     """
-    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    settings: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "socket_read_size": 262_144,
+    }
+    if not url.startswith("unix:"):
+        settings["socket_keepalive"] = True
     try:
-        if url.startswith("redis") and not _DATABASE.fullmatch(urlsplit(url).path):
-            raise ValueError  # the library would take the first database
-        client: Client = _Redis.from_url(
-            url,
-            single_connection_client=single,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            socket_read_size=262_144,
-            protocol=2,
-            **keepalive,
-        )
+        there = seeds(url)
+        if there is None:
+            if url.startswith("redis") and not _DATABASE.fullmatch(urlsplit(url).path):
+                raise ValueError  # the library would take the first database
+            pool: Any = ConnectionPool.from_url(url, **settings)
+        else:
+            pool = _pool(there, key, settings)
         # Not for the URL to say, which comes first: all that we decode depends on it.
-        client.connection_pool.connection_kwargs.update(protocol=2, decode_responses=False)
-        client.connection_pool.make_connection()  # only this looks at the options
+        pool.connection_kwargs.update(protocol=2, decode_responses=False)
+        pool.make_connection()  # only this looks at the options
     except (ValueError, TypeError, AttributeError):
         # The library's own words may hold a part of the password.
         raise ConfigError(
-            f"--redis {_without_password(url)}: this is no URL of a Redis, such as "
-            "redis://user:password@host:6379/0 (in a password, write / as %2F, # as %23, ? as %3F)"
+            f"--redis {without_password(url)}: this is no URL of a Redis, such as "
+            "redis://user:password@host:6379/0, sentinel://host1,host2,host3/NAME or "
+            "cluster://host1,host2 (in a password, write / as %2F, # as %23, ? as %3F)"
         ) from None
+    client: Client = _Redis(connection_pool=pool, single_connection_client=single)
+    client.auto_close_connection_pool = True
     return client
+
+
+def _pool(seeds: Seeds, key: str, settings: dict[str, Any]) -> MasterPool:
+    return MasterPool(
+        connection_class=MasterConnectionTLS if seeds.tls else MasterConnection,
+        finder=finder(seeds, key),
+        **settings | seeds.options,
+    )
 
 
 async def check_server(client: Client, url: str, *, persist: bool) -> None:
@@ -148,14 +168,20 @@ async def check_server(client: Client, url: str, *, persist: bool) -> None:
             await asyncio.sleep(_LONGEST_WAIT / 5)
         except (AuthenticationError, NoPermissionError) as error:
             raise ConfigError(f"Redis does not let us in ({error}): check --redis") from None
+        except NoMaster as error:
+            raise ConfigError(f"--redis {without_password(url)}: {error}") from None
         except FAILURES as error:
             raise ConfigError(
-                f"cannot reach Redis at {_without_password(url)} ({error}): "
+                f"cannot reach Redis at {without_password(url)} ({error}): "
                 "start it, or name another with --redis URL"
             ) from None
     version = str(info.get("redis_version", "7.0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         raise ConfigError(f"Redis {version} is too old: wood needs 7.0 or newer, or Valkey")
+    if info.get("cluster_enabled") and seeds(url) is None:
+        raise ConfigError(
+            "this Redis is a node of a Redis Cluster: use cluster:// with its address"
+        )
     if not info.get("master_replid"):
         raise ConfigError(
             "this Redis does not tell its replication id: what it lost would not show"
@@ -173,13 +199,6 @@ async def check_server(client: Client, url: str, *, persist: bool) -> None:
         )
 
 
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return "URL"
-    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
-
-
 class BackOff:
     """The waits between tries: short at first, then a second at most."""
 
@@ -194,18 +213,3 @@ class BackOff:
     def reset(self) -> None:
         """All is well again."""
         self._wait = _SHORTEST_WAIT
-
-
-class Masters:
-    """To come."""
-
-    addresses: list[str]
-
-    def master_of(self, key: str) -> str:
-        """To come."""
-        return key
-
-
-async def masters_of(url: str) -> Masters | None:
-    """To come."""
-    return None

@@ -165,6 +165,13 @@ class ClusterExchange(Partition):
         return self.name if self._writer.full else None
 
     @property
+    def ready(self) -> str | None:
+        """Whether Redis answers, and this node is one of its writers."""
+        if self._away:
+            return "redis is away"
+        return None if self._writer.is_open else "this node begins anew from a snapshot"
+
+    @property
     def full(self) -> bool:
         """Whether so many commands wait that the node must stop reading."""
         return self._writer.full

@@ -136,20 +136,23 @@ class Follower:
         pubsub = self._client.pubsub()
         try:
             with as_broken():
-                await pubsub.subscribe(self._keys.channel(self.partition_id))
+                # Not by the library's method, which would later subscribe again without a word.
+                await pubsub.execute_command("SSUBSCRIBE", self._keys.channel(self.partition_id))
             while not self._moved.is_set():
                 with as_broken():
                     message = await pubsub.get_message(timeout=IDLE)
                 if message is None:
                     continue
-                if message["type"] == "subscribe":
-                    # Only from here on nothing is missed; the client library may also have
-                    # subscribed again without saying so.
-                    self._confirmed.set()
-                    self._behind.set()
-                    back_off.reset()
-                elif message["type"] == "message":
-                    self._heard(message["data"])
+                match message["type"]:
+                    case "smessage":
+                        self._heard(message["data"])
+                    case "ssubscribe":
+                        # Only from here on nothing is missed.
+                        self._confirmed.set()
+                        self._behind.set()
+                        back_off.reset()
+                    case "sunsubscribe":
+                        return  # the slot has moved to another server
         finally:
             with as_broken():
                 await pubsub.aclose()

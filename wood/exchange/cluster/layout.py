@@ -9,8 +9,9 @@ that does not. What is chosen stays.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from wood.exchange.cluster.client import Client, Masters, check_server, connect, masters_of
+from wood.exchange.cluster.client import Client, check_server, connect
 from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.masters import Masters, masters
 from wood.model.instruments import PARTITION
 
 TRIES = 10_000
@@ -45,15 +46,15 @@ class Layout:
         tags = await self.tags()
         for partition in partitions:
             if partition not in tags:
-                masters = await masters_of(self._url)
-                places = None if masters is None else self._places(masters)
+                found = await masters(self._url)
+                places = None if found is None else self._places(found)
                 tag = choose(partition, tags, places)
                 await self._client.hsetnx(self._key, partition, tag)
                 tags = await self.tags()
         return {partition: tags[partition] for partition in partitions}
 
-    def _places(self, masters: Masters) -> Places:
-        return lambda tag: masters.master_of(Keys(self._prefix, tag).meta), masters.addresses
+    def _places(self, found: Masters) -> Places:
+        return lambda tag: found.master_of(Keys(self._prefix, tag).meta), found.addresses
 
     async def admit(self, tags: Mapping[str, str]) -> None:
         """Let the participants log in to partitions that are new. Raises what the client raises."""

@@ -140,6 +140,11 @@ class Writer:
         return len(self._queue) >= self._max_queue
 
     @property
+    def is_open(self) -> bool:
+        """Whether commands are taken and sent."""
+        return self._state is _State.OPEN
+
+    @property
     def dead(self) -> bool:
         """Whether this node was found dead and has not come back yet."""
         return self._state is _State.DEAD

@@ -1,25 +1,19 @@
 """Servers that a benchmark starts for itself, each in a process of its own."""
 
 import asyncio
-import ctypes
-import os
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from tempfile import TemporaryFile
 from typing import IO
 
 from wood.model.errors import WoodError
+from wood.tools.children import dying_with_parent
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 30.0
 END_TIMEOUT = 10.0
 POLL = 0.02
-
-PR_SET_PDEATHSIG = 1
-"""From Linux's prctl.h: the signal that a process gets when its parent is gone."""
 
 
 class ServerFailed(WoodError):
@@ -50,7 +44,7 @@ async def running(name: str, command: Sequence[str], ports: Sequence[int]) -> As
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True, preexec_fn=_dying_with_parent(),
+                start_new_session=True, preexec_fn=dying_with_parent(),
             )  # fmt: skip
         except OSError as error:
             raise ServerFailed(f"cannot run {command[0]}: {error.strerror}") from None
@@ -60,25 +54,6 @@ async def running(name: str, command: Sequence[str], ports: Sequence[int]) -> As
             yield
         finally:
             await _end(process)
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module, by this interpreter."""
-    return [sys.executable, "-m", module, *arguments]
-
-
-def _dying_with_parent() -> Callable[[], None] | None:
-    """What a child must do before it runs its program; None where there is no such thing."""
-    if sys.platform != "linux":
-        return None
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def die_with_parent() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was gone before
-            os._exit(1)
-
-    return die_with_parent
 
 
 async def _accepting(

@@ -5,10 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
 
-from wood.tools.bench.process import HOST, free_ports, python, running
+from wood.tools.bench.process import HOST, free_ports, running
 from wood.tools.bench.server import Server
 from wood.tools.bench.settings import Settings
 from wood.tools.bench.store import Kind, opened, own_prefix
+from wood.tools.children import python
 
 
 class Sides(Struct, frozen=True):

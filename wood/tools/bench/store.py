@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from msgspec import Struct
 
 from wood.exchange.cluster.client import FAILURES, BackOff, Client, check_server, connect
-from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.keys import PREFIX, Keys
 from wood.exchange.cluster.rules import symbols_in
 from wood.model.errors import ConfigError, WoodError
 from wood.tools.bench.process import HOST, free_ports, running
@@ -50,7 +50,7 @@ async def opened(settings: Settings) -> AsyncIterator[Store]:
         url = settings.redis
         if url is None:
             url = await stack.enter_async_context(_started(settings))
-        client = connect(url, single=True)
+        client = connect(url, Keys(PREFIX).meta, single=True)
         stack.push_async_callback(client.aclose)
         await check_server(client, url, persist=False)
         yield Store(url, client, await _kind(client))

@@ -17,7 +17,10 @@ local function microseconds()
 end
 
 local function server_id()
-    return match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+    local info = call('INFO', 'replication')
+    -- A master that was made a replica answers on; who works with it is to look for the new one.
+    if match(info, 'role:slave') then error({err = 'READONLY this server is a replica now'}) end
+    return match(info, 'master_replid:(%x+)') or ''
 end
 
 -- The epoch of the present server: (epoch, server, whether it begins here).

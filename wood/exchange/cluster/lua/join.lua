@@ -23,7 +23,7 @@ local stored = meta[1]
 if (stored or '') ~= seen then return {'other', stored or ''} end
 
 -- It also proves, before anything is written, that this user may publish.
-call('PUBLISH', channel .. (meta[3] or ''), '')
+call('SPUBLISH', channel .. (meta[3] or ''), '')
 
 local function register()
     call('HSET', KEYS[2], writer, pack(0, 0, '0-0'))

@@ -25,7 +25,7 @@ if change == 'rotate' then
 elseif change == 'disable' then
     -- It also proves, before anything is written, that this user may publish.
     local id = call('HGET', KEYS[3], 'id')
-    if id then call('PUBLISH', ARGV[5] .. id, '') end
+    if id then call('SPUBLISH', ARGV[5] .. id, '') end
     call('ZADD', KEYS[2], 0, name)
     store(former, added, operator, true)
 elseif change == 'enable' then

@@ -14,7 +14,7 @@ local meta = call('HMGET', KEYS[1], 'rules', 'resting', 'id', 'lease', 'outage')
 if (meta[1] or '') ~= ARGV[1] then return {'other', meta[1] or ''} end
 if meta[1] then
     local now, since = microseconds(), tonumber(ARGV[3])
-    call('PUBLISH', ARGV[4] .. meta[3], '')
+    call('SPUBLISH', ARGV[4] .. meta[3], '')
     local _, silence, time = reap(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], now, tonumber(meta[4]), tonumber(meta[5]))
     now = time
     if silence or since == 0 then since = now end

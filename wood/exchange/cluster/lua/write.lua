@@ -97,5 +97,5 @@ end
 call('HSET', KEYS[1], 'seq', text(seq), 'batch', text(batch),
     'time', text(time), 'epoch', text(epoch), 'server', server,
     'rows', text(now_rows), 'resting', text(resting))
-call('PUBLISH', ARGV[4] .. meta[11], entry)
+call('SPUBLISH', ARGV[4] .. meta[11], entry)
 return {'ok', taken, entry, pack(answers)}

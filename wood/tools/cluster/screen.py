@@ -1,0 +1,47 @@
+"""What the person sees: events line by line on standard error, the status on standard output."""
+
+import os
+import shutil
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+CLEAR = "\r\x1b[K"
+
+
+class Screen:
+    """In a terminal the status is one line that is written over; else a line whenever it changes.
+
+    Who no longer listens is no reason to end: then nothing is said.
+    """
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._status = ""
+
+    def status(self, text: str) -> None:
+        """Show how things are now."""
+        if self._live:
+            self._write(sys.stdout, CLEAR + text[: shutil.get_terminal_size().columns - 1])
+        elif text != self._status:
+            self._write(sys.stdout, text + "\n")
+        self._status = text
+
+    def say(self, text: str) -> None:
+        """Tell of something that happened."""
+        if self._live:
+            self._write(sys.stdout, CLEAR)
+        self._write(sys.stderr, text + "\n")
+        if self._live:
+            self.status(self._status)
+
+    def close(self) -> None:
+        """Take the status away, so that what comes next begins its own line."""
+        if self._live:
+            self._status = ""
+            self._write(sys.stdout, CLEAR)
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        with suppress(OSError, ValueError):
+            stream.write(text)
+            stream.flush()
