@@ -309,11 +309,8 @@ class Gathering:
             session=name,
             recovered=all(recovered) if recovered else None,
             orders=[order for each in opened.values() for order in each.orders or ()],
-            # What a partition told since it granted the login has passed this client by.
             parts={
-                each: event
-                if each == partition
-                else replace(event, seq=max(event.seq, self._told[each]))
+                each: _up_to(event.seq if each == partition else self._told[each], event)
                 for each, event in opened.items()
             },
         )
@@ -325,6 +322,15 @@ def _login(command: OpenSession, seen: Seen | None) -> OpenSession:
         return replace(command, resumes=None, last_seq=None, epoch=None, seen={})
     session, last_seq, epoch = seen
     return replace(command, resumes=session, last_seq=last_seq, epoch=epoch, seen={})
+
+
+def _up_to(told: int, event: SessionOpened) -> SessionOpened:
+    """What a partition told since it granted the login, up to `told`, has passed the client by.
+
+    If it did not recover, that is all from its own number on, of which its open orders are.
+    """
+    last_seq = event.seq if event.recovered is False else event.last_seq
+    return replace(event, last_seq=last_seq, seq=max(event.seq, told))
 
 
 def names_in(session: str, home: str) -> Mapping[str, str]:

@@ -152,7 +152,12 @@ class PrivateConnection(Connection):
             for partition, part in parts.items()
             if part.recovered and (part.last_seq or 0) < part.seq - 1
         }
-        if not missed:
+        passed_by = {
+            partition: part
+            for partition, part in (event.parts or {}).items()
+            if part.recovered is False and (part.last_seq or 0) < part.seq
+        }
+        if not missed and not passed_by:
             return answer
         self.flush()
         for partition, part in missed.items():
@@ -160,7 +165,7 @@ class PrivateConnection(Connection):
             if session.epochs.get(partition) != epoch:
                 # If the replay breaks off, its numbers are of this epoch.
                 self.write(reports.heartbeat({partition: (epoch, part.last_seq or 0)}))
-        self._replay = self._node.start(self._catch_up(missed, answer))
+        self._replay = self._node.start(self._catch_up(missed, answer, passed_by))
         return None
 
     def login_refused(self, event: LoginRefused) -> None:
@@ -324,15 +329,21 @@ class PrivateConnection(Connection):
 
     # Resuming
 
-    async def _catch_up(self, missed: Mapping[str, SessionOpened], answer: bytes) -> None:
-        """Replay, answer the login, and go on with what happened meanwhile."""
+    async def _catch_up(
+        self,
+        missed: Mapping[str, SessionOpened],
+        answer: bytes,
+        passed_by: Mapping[str, SessionOpened],
+    ) -> None:
+        """Replay, answer the login, and go on with what happened meanwhile.
+
+        What passed the client by while partitions waited for each other follows on the open orders
+        in the answer.
+        """
         try:
-            for partition, event in missed.items():
-                journal = self._node.exchange.partitions[partition]
-                async with aclosing(replay(journal, event, self.reports)) as batches:
-                    async for lines in batches:
-                        self.write(b"".join(lines))
-                        await self._until_there_is_room()
+            await self._replay_all(missed)
+            self.write(answer)
+            await self._replay_all(passed_by)
         except JournalTrimmed as error:
             log.warning("%s %s: %s", self.kind, self.name, error)
             self._replay = None
@@ -343,8 +354,16 @@ class PrivateConnection(Connection):
         else:
             self._replay = None
             kept, self._kept = self._kept, bytearray()
-            self.write(answer + kept)
+            self.write(bytes(kept))
             self.answered()
+
+    async def _replay_all(self, missed: Mapping[str, SessionOpened]) -> None:
+        for partition, event in missed.items():
+            journal = self._node.exchange.partitions[partition]
+            async with aclosing(replay(journal, event, self.reports)) as batches:
+                async for lines in batches:
+                    self.write(b"".join(lines))
+                    await self._until_there_is_room()
 
     async def _until_there_is_room(self) -> None:
         while Pause.OUTPUT in self.pauses:

@@ -51,7 +51,8 @@ class SessionReports(Reports):
         parts = event.parts.items()
         fields |= {
             "epoch": {name: epoch for name, (epoch, _) in places.items()},
-            "seq": {name: part.seq for name, part in parts},
+            # Where it was not recovered, what came after the open orders is still to be told.
+            "seq": {n: part.last_seq if part.recovered is False else part.seq for n, part in parts},
             "partitions": self._partitions,
         }
         if event.recovered is not None:
