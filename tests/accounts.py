@@ -264,8 +264,9 @@ class Account:
                 order.fate = Fate.UNKNOWN
 
     def _heartbeat(self, message: dict[str, Any]) -> None:
-        if not self.connected:
-            return
+        if "epoch" not in message:
+            return  # it has not logged in
+        # Before the replay it tells of which epoch the numbers are that follow.
         epochs = by_partition(message["epoch"])
         for name, seq in by_partition(message["seq"]).items():
             place = self.places[name]

@@ -205,7 +205,8 @@ class ClientLine:
         account = self._account
         assert report.request is not None
         assert report.order_id is not None, f"{account.name}: {report}"
-        asked = next(m for m in account.asked if m.get("orderId") == report.order_id)
+        asked = next((m for m in account.asked if m.get("orderId") == report.order_id), None)
+        assert asked is not None, f"{account.name} did not ask for {report}"
         assert _is(report.request, asked), f"{account.name}: {report} of {asked}"
         error = {"message": "error", "code": report.code, "error": report.text}
         account.hear(error | {"orderId": report.order_id})

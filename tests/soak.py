@@ -2,9 +2,10 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 
 from tests.accounts import (
     ONLY,
@@ -32,6 +33,9 @@ SETTLED = 120.0
 
 MARKETS = {"main": "WOOD", "metals": "GOLD", "grain": "RYE"}
 """The instrument in each partition that there can be."""
+
+MARKET = MappingProxyType({"main": "WOOD"})
+"""The one that is there if nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
         log(f"{result.seconds:7.2f} s  settled")
     finally:
         fleet.stop()
-    judge(result, cluster, fleet, books, plan.markets, forks=plan.forks)
+    judge(result, cluster, fleet, books, forks=plan.forks)
     return result
 
 
@@ -131,7 +135,7 @@ class Load:
         markets: dict[str, str] | None = None,
     ) -> None:
         """`markets` are the instruments by partition, if there are several."""
-        self._markets = markets or {"main": "WOOD"}
+        self._markets = markets or MARKET
         symbols = [*markets.values()] if markets else ()
         self.fleet = Fleet(
             cluster.private, clients, orders, seed, heartbeat=0.2, share=0.0, symbols=symbols
@@ -172,32 +176,24 @@ class Load:
             books = settle(self._cluster, self.fleet, self._markets)
         finally:
             self.fleet.stop()
-        judge(result, self._cluster, self.fleet, books, self._markets, forks=forks)
+        judge(result, self._cluster, self.fleet, books, forks=forks)
         return result
 
 
 def judge(
-    result: Result,
-    cluster: Cluster,
-    fleet: Fleet,
-    books: dict[str, "Book"],
-    markets: dict[str, str],
-    *,
-    forks: bool = False,
+    result: Result, cluster: Cluster, fleet: Fleet, books: "Books", *, forks: bool = False
 ) -> None:
     """Compare all accounts, after `settle`, when all have left. The journals must be whole."""
-    leftovers = list(_leftovers(cluster, fleet.accounts, markets))
-    journals: dict[str, list[Batch]] = {}
-    for name, symbol in markets.items():
+    leftovers: list[str] = []
+    journals: Journals = {}
+    for name, book in books.items():
+        leftovers += _leftovers(cluster, name, book.symbol, fleet.accounts)
         batches = cluster.journal(name)
-        if check_history(_events(batches)) != cluster.orders(symbol, name):
+        if check_history(_events(batches)) != cluster.orders(book.symbol, name):
             leftovers.append(f"when all have left: the journal {name} leaves other orders open")
         # Who left had its orders cancelled, which its account was not told any more.
-        journals[name] = [batch for batch in batches if batch.last <= books[name].seq]
-    result.differences = [
-        *_compare(books, fleet.accounts, journals, markets, forks),
-        *leftovers,
-    ]
+        journals[name] = [batch for batch in batches if batch.last <= book.seq]
+    result.differences = [*_compare(books, fleet.accounts, journals, forks), *leftovers]
     _count(result.counts, fleet.accounts, journals)
 
 
@@ -205,14 +201,20 @@ def judge(
 class Book:
     """What Redis has of a partition, when nobody asks for anything."""
 
+    symbol: str
     seq: int
     orders: dict[tuple[str, int], int]
     levels: dict[int, int]
 
 
+Books = dict[str, Book]
+Journals = dict[str, list[Batch]]
+"""By partition."""
+
+
 def _book(cluster: Cluster, name: str, symbol: str) -> Book:
     orders, levels = cluster.orders(symbol, name), cluster.levels(symbol, name)
-    return Book(_last(cluster, name), orders, levels)
+    return Book(symbol, _last(cluster, name), orders, levels)
 
 
 def _last(cluster: Cluster, name: str) -> int:
@@ -239,7 +241,7 @@ def _moments(plan: Plan, fleet: Fleet) -> Iterator[Callable[[], bool]]:
     yield lambda: False
 
 
-def settle(cluster: Cluster, fleet: Fleet, markets: dict[str, str]) -> dict[str, Book]:
+def settle(cluster: Cluster, fleet: Fleet, markets: Mapping[str, str] = MARKET) -> Books:
     """Wait until everybody has all answers, and was told all that the journal has."""
     if not fleet.wait(lambda: all(robot.done for robot in fleet.robots), SETTLED):
         raise AssertionError(_undone(fleet))
@@ -268,15 +270,11 @@ def _undone(fleet: Fleet) -> str:
 
 
 def _compare(
-    books: dict[str, Book],
-    accounts: list[Account],
-    journals: dict[str, list[Batch]],
-    markets: dict[str, str],
-    forks: bool,
+    books: Books, accounts: list[Account], journals: Journals, forks: bool
 ) -> Iterator[str]:
     """Everything that does not agree."""
     by_journal = ledger(batch for batches in journals.values() for batch in batches)
-    traded = {markets[name]: positions(batches) for name, batches in journals.items()}
+    traded = {books[name].symbol: positions(batches) for name, batches in journals.items()}
     in_book: dict[str, dict[int, int]] = defaultdict(dict)
     for book in books.values():
         for (who, order_id), left in book.orders.items():
@@ -310,17 +308,8 @@ def _levels(batches: list[Batch]) -> dict[int, int]:
     return {key: total for key, total in totals.items() if total}
 
 
-def _leftovers(cluster: Cluster, accounts: list[Account], markets: dict[str, str]) -> Iterator[str]:
+def _leftovers(cluster: Cluster, name: str, symbol: str, accounts: list[Account]) -> Iterator[str]:
     """Nobody is connected any more: no session is left, and no order of who asked for that."""
-    for name, symbol in markets.items():
-        try:
-            _all_left(cluster, name, symbol, accounts)
-        except AssertionError as error:
-            with cluster.redis() as client:
-                yield f"when all have left: {error}; {client.hgetall(cluster.of(name).sessions)}"
-
-
-def _all_left(cluster: Cluster, name: str, symbol: str, accounts: list[Account]) -> None:
     keys = cluster.of(name)
     staying = {
         (account.name, order_id): left
@@ -330,11 +319,14 @@ def _all_left(cluster: Cluster, name: str, symbol: str, accounts: list[Account])
         if account.orders[order_id].symbol in (None, symbol)
     }
     with cluster.redis() as client:
-        eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
-    eventually(lambda: cluster.orders(symbol, name) == staying, "cancelled orders")
+        try:
+            eventually(lambda: not client.exists(keys.sessions, keys.placed), "no session")
+            eventually(lambda: cluster.orders(symbol, name) == staying, "cancelled orders")
+        except AssertionError as error:
+            yield f"when all have left: {error}; {client.hgetall(keys.sessions)}"
 
 
-def _count(counts: Counter[str], accounts: list[Account], journals: dict[str, list[Batch]]) -> None:
+def _count(counts: Counter[str], accounts: list[Account], journals: Journals) -> None:
     fates = Counter(order.fate for account in accounts for order in account.orders.values())
     counts["orders sent"] = fates.total()
     counts["taken"] = fates[Fate.TAKEN]

@@ -132,7 +132,7 @@ def test_history_is_lost_in_one_partition_alone(
             for order_id in (1, 2):
                 await alice.create("BUY", 100, 10, order_id=order_id, symbol="GOLD")
                 await alice.create("BUY", 100, 10, order_id=order_id)
-            await until(alice, New, 4)
+                await until(alice, New, 2)  # so that each has a batch of its own
             for _ in range(4):
                 assert isinstance(await anext(market), LevelChanged)
             redis.kill()

@@ -1,4 +1,4 @@
-"""Partitions on different masters of a Redis Cluster: what happens to one does not concern others."""
+"""Partitions on different masters of a Redis Cluster: what happens to one is its own affair."""
 
 from collections.abc import Callable
 

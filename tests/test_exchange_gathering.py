@@ -134,6 +134,18 @@ class TestLogin:
             "main": [CancelOrder("alice", "1-5", 5, "WOOD", 1)]
         }
 
+    def test_of_a_partition_that_lost_reports_what_it_told_meanwhile_follows_its_orders(
+        self,
+    ) -> None:
+        desk = Desk()
+        desk.ask(OpenSession("~1", "~1", 0, "alice"))
+        desk.tell("main", opened("1-5", 5, last_seq=90, recovered=False, orders=[]), last=7)
+        (event,) = desk.tell(METALS, opened("2-9", 9, last_seq=3, recovered=True), last=11)
+        assert isinstance(event, SessionOpened)
+        assert event.parts is not None
+        assert {name: part.seq for name, part in event.parts.items()} == {"main": 5, METALS: 9}
+        assert event.told == {"main": 7}
+
     def test_asks_each_for_what_the_client_had_there(self) -> None:
         desk = Desk()
         had: dict[str, Seen] = {"main": ("1-5", 7, 1)}

@@ -245,3 +245,34 @@ def test_orders_of_one_who_is_gone_are_cancelled_in_every_partition() -> None:
             await asyncio.sleep(0.05)
 
     in_a_hall(scene)
+
+
+def test_what_happens_between_the_open_orders_and_the_answer_of_others_is_told() -> None:
+    """One partition lost reports and tells the open orders; another one lets the login wait."""
+
+    async def scene(hall: Hall) -> None:
+        alice, bob = await hall.connect(), await hall.connect()
+        first = await alice.asked("login", participant="alice")
+        alice.create(1, "BUY", "WOOD", 5)
+        await alice.heard()
+        metals: Any = hall.exchange.partitions["metals"]
+        held: list[Any] = []
+        submit, metals.submit = metals.submit, held.extend
+        again = await hall.connect()
+        epoch = first["epoch"] | {"main": 5}
+        place = {"session": first["session"], "lastSeq": first["seq"], "epoch": epoch}
+        again.say("login", participant="alice", **place)
+        assert (await alice.heard())["code"] == "superseded"
+        bob.create(2, "SELL", "WOOD", 2)
+        assert [(await bob.heard())["report"] for _ in "ab"] == ["NEW", "FILL"]
+        metals.submit = submit
+        submit(held)
+        reply, fill = await again.heard(), await again.heard()
+        assert reply["recovered"] == {"main": False, "metals": True}
+        assert [order["quantity"] for order in reply["orders"]] == [5]
+        assert (fill["report"], fill["leaves"]) == ("FILL", 3)
+        assert fill["seq"] > reply["seq"]["main"]
+        beat = await again.asked("heartbeat")
+        assert beat["message"] == "heartbeat"
+
+    in_a_hall(scene)

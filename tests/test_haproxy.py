@@ -26,7 +26,6 @@ ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 ALL = {"message": "cancelAll"}
 NOTHING = {"message": "cancelAll", "canceled": 0}
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-MARKETS = {"main": "WOOD"}
 
 
 @pytest.fixture
@@ -302,10 +301,10 @@ def test_all_nodes_one_after_the_other_under_load(
                     assert cluster.nodes[place].stop() == 0
                 cluster.begin_again(place)
             result.seconds = time.monotonic() - begin
-        books = settle(cluster, fleet, MARKETS)
+        books = settle(cluster, fleet)
     finally:
         fleet.stop()
-    judge(result, cluster, fleet, books, MARKETS)
+    judge(result, cluster, fleet, books)
     cluster.drain()
     print(result.summary())
     print(f"{newcomers.count} newcomers, failed: {newcomers.failures}")

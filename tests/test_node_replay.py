@@ -131,3 +131,18 @@ def test_a_journal_that_ends_too_early() -> None:
         told(opened(99, 0))
     with pytest.raises(JournalTrimmed):
         told(opened(11, 0), [])
+
+
+def test_up_to_a_number_that_does_not_concern_the_participant() -> None:
+    """What comes last may be somebody else's, and is not read then."""
+
+    async def test() -> None:
+        for at_login in (False, True):
+            told = replay(Exchange(HISTORY), A, 11, 99, SessionJson(INSTRUMENTS), at_login=at_login)
+            if at_login:
+                with pytest.raises(JournalTrimmed):
+                    [lines async for lines in told]
+            else:
+                assert len([lines async for lines in told]) == 2
+
+    with_loop(test)

@@ -199,6 +199,14 @@ class TestHeartbeats:
         assert client.happened == ['1,"seq":5', "NEW", "flush"]
         assert router.places == {"main": (1, 6)}
 
+    def test_the_number_of_a_login_may_be_one_of_another_partition(self) -> None:
+        """The last partition to answer has the answer of all in its batch."""
+        client, other = Client(), Client()
+        router = started(x=client, y=other)
+        login = opened("A", "s", "y", seq=77_000)
+        tell(router, accepted("x", "x", 4), login, HeartbeatAnswered("x", "x"), first=4, last=5)
+        assert client.happened == ["NEW", '1,"seq":4', "flush"]
+
     def test_a_new_epoch_is_told_first_and_once_to_those_with_a_name(self) -> None:
         named, nameless = Client(), Client()
         router = started(x=named, y=nameless)

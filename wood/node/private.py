@@ -337,9 +337,9 @@ class PrivateConnection(Connection):
     async def _catch_up(self, missed: Ranges, answer: bytes, passed: Ranges) -> None:
         """Replay, answer the login, and go on with what happened meanwhile."""
         try:
-            await self._tell_again(missed)
+            await self._tell_again(missed, at_login=True)
             self.write(answer)
-            await self._tell_again(passed)
+            await self._tell_again(passed, at_login=False)
         except JournalTrimmed as error:
             log.warning("%s %s: %s", self.kind, self.name, error)
             self._replay = None
@@ -354,10 +354,11 @@ class PrivateConnection(Connection):
                 self.write(bytes(kept))
             self.answered()
 
-    async def _tell_again(self, ranges: Ranges) -> None:
+    async def _tell_again(self, ranges: Ranges, *, at_login: bool) -> None:
+        who = self.session.participant
         for partition, (after, until) in ranges.items():
             journal = self._node.exchange.partitions[partition]
-            told = replay(journal, self.session.participant, after, until, self.reports)
+            told = replay(journal, who, after, until, self.reports, at_login=at_login)
             async with aclosing(told) as batches:
                 async for lines in batches:
                     self.write(b"".join(lines))

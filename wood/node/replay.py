@@ -16,11 +16,18 @@ from wood.wire.reports import Reports
 
 
 async def replay(
-    journal: Partition, participant: str, after: int, until: int, reports: Reports
+    journal: Partition,
+    participant: str,
+    after: int,
+    until: int,
+    reports: Reports,
+    *,
+    at_login: bool = True,
 ) -> AsyncGenerator[list[bytes], None]:
-    """The reports of a participant with numbers greater than `after`, up to `until`, batch by batch.
+    """The reports of a participant with numbers greater than `after`, up to `until`.
 
-    Raises `JournalTrimmed` if the journal was cut, or replaced, while it was read.
+    They come batch by batch. `at_login` says that `until` is the number of a login of its, which the
+    journal must have. Raises `JournalTrimmed` if that was cut, or replaced, while it was read.
     """
     async with aclosing(journal.events(after, participant)) as batches:
         async for batch in batches:
@@ -29,7 +36,8 @@ async def replay(
                 yield lines
             if batch.last >= until:
                 return
-    raise JournalTrimmed(f"the journal ends before number {until}")
+    if at_login:
+        raise JournalTrimmed(f"the journal ends before number {until}")
 
 
 def _reports(

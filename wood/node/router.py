@@ -200,7 +200,9 @@ class Router:
                 break
             if isinstance(each, Trade):
                 self._seen = each.seq + 1
-            else:
+            elif not isinstance(each, SessionOpened):
+                # Of several partitions that of a login may be of another one; nobody is told it as
+                # a report.
                 self._seen = getattr(each, "seq", self._seen)
         return self._seen
 
