@@ -10,6 +10,7 @@ from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 from tests.soak import MARKETS, Load
 from tests.support import Server, create, eventually
+from tests.test_cluster_sentinel import pause, resume
 from tests.test_cluster_sharded import orders, start_masters
 from wood.exchange.cluster.keys import Keys
 
@@ -95,10 +96,11 @@ def test_the_master_of_one_dies(
         load.go_on(0.2)
         load.allow(0.2)
         if replica == "has everything":
-            load.go_on(0)
+            pause(cluster)
             eventually(lambda: old.has_all(new), "a replica that has everything")
         old.kill()
         eventually(lambda: owns(sharded, cluster, new), "a fail-over")
+        resume(cluster)
         load.go_on(0.2)
         result = load.finish(forks=replica == "was behind")
         assert (load.told > 0) is (replica == "was behind")
