@@ -1,10 +1,12 @@
 """A Redis or Valkey of the tests' own: a real process on a free port of the loopback."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +122,13 @@ class RedisServer:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, at least not now."""
-    with socket.socket() as probe:
-        probe.bind((RedisServer.host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, at least not now.
+
+    It is none of those that the kernel gives to connections that go out: a server that is started
+    again finds its port free.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((RedisServer.host, port))
+            return port
