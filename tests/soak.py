@@ -104,12 +104,13 @@ class Load:
         self._cluster = cluster
         self._orders = orders
         self._share = 0.0
+        self._finished = False
 
     def __enter__(self) -> "Load":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
+        if kind is not None and not self._finished:
             self.fleet.stop()
 
     def allow(self, share: float) -> None:
@@ -137,6 +138,7 @@ class Load:
             _settle(self._cluster, self.fleet)
             book = _book(self._cluster)
         finally:
+            self._finished = True
             self.fleet.stop()
         _finish(result, self._cluster, self.fleet, book, forks)
         return result
