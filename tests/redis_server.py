@@ -1,10 +1,12 @@
 """A Redis or Valkey of the tests' own: a real process on a free port of the loopback."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,11 @@ class RedisServer:
 
     def follows(self) -> bool:
         """Whether it is a replica whose master is there."""
-        with self.client() as client:
-            return bool(client.info("replication").get("master_link_status") == "up")
+        try:
+            with self.client() as client:
+                return bool(client.info("replication").get("master_link_status") == "up")
+        except redis.RedisError:
+            return False  # it closes all connections when it becomes one
 
     def has_all(self, replica: "RedisServer") -> bool:
         """Whether a replica has everything that has been written here."""
@@ -157,8 +162,13 @@ def _mentions(write: bytes, command: bytes, key: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, at least not now."""
-    with socket.socket() as probe:
-        probe.bind((RedisServer.host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, at least not now.
+
+    It is none of those that the kernel gives to connections that go out: a server that is started
+    again finds its port free.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((RedisServer.host, port))
+            return port

@@ -143,12 +143,13 @@ class Load:
         self._cluster = cluster
         self._orders = orders
         self._share = 0.0
+        self._finished = False
 
     def __enter__(self) -> "Load":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
+        if kind is not None and not self._finished:
             self.fleet.stop()
 
     def allow(self, share: float) -> None:
@@ -175,6 +176,7 @@ class Load:
         try:
             books = settle(self._cluster, self.fleet, self._markets)
         finally:
+            self._finished = True
             self.fleet.stop()
         judge(result, self._cluster, self.fleet, books, forks=forks)
         return result

@@ -29,7 +29,9 @@ REDIS_OPTION = click.option(
     envvar="WOOD_REDIS",
     show_envvar=True,
     metavar="URL",
-    help="-m: where Redis or Valkey is: redis://, rediss:// (TLS) or unix:// and a path.",
+    help="-m: where Redis or Valkey is: redis://, rediss:// (TLS) or unix:// and a path; "
+    "sentinel://HOST,HOST,HOST/NAME for the master that sentinels name; cluster://HOST,HOST for a "
+    "Redis Cluster; both with an s more (sentinels://, clusters://) for TLS.",
 )
 PREFIX_OPTION = click.option(
     "--prefix",

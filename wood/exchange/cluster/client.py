@@ -1,11 +1,8 @@
-"""Connections to Redis, and what their errors mean."""
+"""Clients of Redis: how they connect, and whether the server will do."""
 
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,25 +10,24 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as ConnectionBroken
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError
 
 from wood.exchange.cluster.addresses import Seeds, seeds, without_password
 from wood.exchange.cluster.connections import MasterConnection, MasterConnectionTLS, MasterPool
+from wood.exchange.cluster.faults import FAILURES, Fault, as_broken, fault
 from wood.exchange.cluster.masters import NoMaster, finder
 from wood.model.errors import ConfigError
+
+__all__ = [
+    "FAILURES",
+    "BackOff",
+    "Client",
+    "Fault",
+    "as_broken",
+    "check_server",
+    "connect",
+    "fault",
+]
 
 log = logging.getLogger("wood.redis")
 
@@ -52,43 +48,6 @@ _DATABASE = re.compile("/?[0-9]{0,9}/?")
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.01
 
-FAILURES = (RedisError, OSError)
-"""What a command to Redis may raise, however it went wrong."""
-
-
-class Fault(Enum):
-    """What an error says of the command that it answers."""
-
-    UNKNOWN = auto()
-    """The connection broke or was silent: it may have been done."""
-    NOT_NOW = auto()
-    """It was not done, but will be if it is sent again: loading, busy, a replica, moved."""
-    REFUSED = auto()
-    """It was not done, and who asked should hear of it: no memory, no disk, no right."""
-    BROKEN = auto()
-    """The script failed: a fault of the program, or someone else wrote under the prefix."""
-
-
-def fault(error: Exception) -> Fault:
-    """Classify an error of the client library."""
-    if isinstance(error, BusyLoadingError | ReadOnlyError | NoScriptError):
-        return Fault.NOT_NOW
-    # While a slot moves, and after it: the first two until all of its keys are in one place again.
-    if isinstance(error, AskError | TryAgainError | ClusterDownError):
-        return Fault.NOT_NOW  # MOVED is a kind of ASK to the library
-    if isinstance(error, OutOfMemoryError | NoPermissionError):
-        return Fault.REFUSED
-    if not isinstance(error, ResponseError):
-        return Fault.UNKNOWN
-    text = str(error)
-    word = text.split(" ", 1)[0]
-    # Only a script that has not written anything can be killed.
-    if word in ("BUSY", "UNKILLABLE", "MASTERDOWN") or "SCRIPT KILL" in text:
-        return Fault.NOT_NOW
-    if word in ("MISCONF", "NOREPLICAS"):
-        return Fault.REFUSED
-    return Fault.BROKEN
-
 
 class _Redis(Redis):
     """Says that a connection is closed in the library's words also when the event loop says it."""
@@ -98,17 +57,6 @@ class _Redis(Redis):
         client: Client = super()
         with as_broken():
             return await client.execute_command(*arguments, **options)
-
-
-@contextmanager
-def as_broken() -> Iterator[None]:
-    """uvloop raises RuntimeError for what is written to a transport that has just been closed."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "handler is closed" not in str(error) and "closing transport" not in str(error):
-            raise
-        raise ConnectionBroken(str(error)) from error
 
 
 def connect(url: str, key: str, *, single: bool = False) -> Client:

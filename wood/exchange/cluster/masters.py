@@ -10,10 +10,11 @@ from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AuthenticationError, MovedError, RedisError
+from redis.exceptions import AuthenticationError, MovedError
 from redis.exceptions import ConnectionError as ConnectionBroken
 
 from wood.exchange.cluster.addresses import Address, Seeds, address_text, seeds
+from wood.exchange.cluster.faults import FAILURES, as_broken
 
 PATIENCE = 1.0
 """Seconds for a sentinel, or a node of a Redis Cluster, to say who is the master."""
@@ -86,7 +87,7 @@ class SentinelFinder:
             for answer in asyncio.as_completed(asking, timeout=PATIENCE):
                 try:
                     known.append(await answer)
-                except (RedisError, OSError) as error:
+                except FAILURES as error:
                     errors.append(error)
                 if len(known) > len(hosts) // 2:
                     break
@@ -100,7 +101,8 @@ class SentinelFinder:
         seeds = self._seeds
         client = _client(host, seeds.tls, seeds.sentinel_options)
         try:
-            row = await client.execute_command("SENTINEL", "MASTER", seeds.name)
+            with as_broken():
+                row = await client.execute_command("SENTINEL", "MASTER", seeds.name)
         except AuthenticationError as error:
             text = f"the sentinel {address_text(host)} does not let us in: {error}"
             raise NoMaster(f"{text}; see sentinel_password") from None
@@ -179,7 +181,7 @@ class ClusterFinder:
                 found = await self._ask(node)
             except AuthenticationError:
                 raise
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 reason = reason or error
                 if "cluster support disabled" in str(error):
                     text = f"{address_text(node)} is no node of a Redis Cluster"
@@ -198,7 +200,8 @@ class ClusterFinder:
         client = _client(node, self._seeds.tls, self._seeds.options)
         try:
             async with asyncio.timeout(PATIENCE):
-                rows = await client.execute_command("CLUSTER", "SLOTS")
+                with as_broken():
+                    rows = await client.execute_command("CLUSTER", "SLOTS")
         except TimeoutError:
             raise ConnectionBroken(f"{address_text(node)} is silent") from None
         finally:
