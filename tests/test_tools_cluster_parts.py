@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.launcher import HAPROXY, Launcher
 from tests.support import PATIENCE, ROOT
 from wood.model.errors import ConfigError
+from wood.tools.cluster import Settings
 from wood.tools.cluster import child as child_module
 from wood.tools.cluster import nodes as nodes_module
 from wood.tools.cluster.balancer import Balancer, configuration
@@ -19,6 +21,8 @@ from wood.tools.cluster.errors import ClusterFailed
 from wood.tools.cluster.folder import passing_folder
 from wood.tools.cluster.nodes import Node
 from wood.tools.cluster.ports import Inner, front, reachable
+from wood.tools.cluster.run import Cluster
+from wood.tools.cluster.screen import Screen
 from wood.tools.cluster.store import locked
 
 
@@ -237,6 +241,34 @@ def directives(text: str) -> set[tuple[str, str]]:
         line = re.sub(r"^(server node) \S+ (check port|track)\b( \S+/node)?.*", r"\1 \2\3", line)
         found.add((section, re.sub(r"^(bind) .*", r"\1", line)))
     return found
+
+
+def test_the_order_in_which_all_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HAProxy is told to take no more clients before the nodes are, and ends after them."""
+    did: list[str] = []
+
+    async def stop(child: Child, number: signal.Signals = signal.SIGTERM) -> None:
+        await asyncio.sleep(0)
+        did.append(f"{child.name} {number.name}")
+
+    monkeypatch.setattr(Child, "stop", stop)
+    monkeypatch.setattr(
+        Child, "send", lambda child, number: did.append(f"{child.name} {number.name}")
+    )
+    settings = Settings(
+        nodes=2, traders=1, host="127.0.0.1", private=1, public=2, redis=None, prefix="p",
+        data=None, append="everysec", haproxy=True, options=(),
+    )  # fmt: skip
+
+    async def play() -> None:
+        cluster = Cluster(settings, "haproxy", ["127.0.0.1"], tmp_path, None, Screen())
+        await cluster.stop()
+
+    asyncio.run(play())
+    assert did == [
+        *("traders SIGTERM", "HAProxy SIGUSR1", "node 1 SIGTERM", "node 2 SIGTERM"),
+        *("HAProxy SIGTERM", "Redis SIGTERM"),
+    ]
 
 
 class TestFolder:
