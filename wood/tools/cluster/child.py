@@ -13,7 +13,7 @@ from wood.tools.cluster.errors import ClusterFailed
 PATIENCE = 10.0
 """Seconds that a child has for an orderly end."""
 
-LAST_WORDS = 0.25
+LAST_WORDS = 0.5
 """Seconds for what it said in the end."""
 
 POLL = 0.05
