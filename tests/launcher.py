@@ -1,17 +1,23 @@
 """`wood cluster` as a process of its own, and what can be known of it and its children."""
 
+import fcntl
 import os
+import pty
 import re
 import secrets
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import BinaryIO
 
 from tests.support import PATIENCE, ROOT, Peer, clean_environment, eventually
 
@@ -26,8 +32,12 @@ HAPROXY = shutil.which("haproxy", path=WITH_HAPROXY)
 class Launcher:
     """It is in a process group of its own, as a shell starts it; a mark tells its children."""
 
-    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, terminal: int | None = None, **environment: str
+    ) -> None:
+        """`terminal` gives it one of so many columns for its standard output."""
         self.private, self.public = _free_ports(2)
+        self._screen: int | None = None
         self.mark = f"LAUNCHER_OF_TEST={secrets.token_hex(8)}"
         # pytest's folders are too deep for the paths of sockets.
         self.folder = Path(mkdtemp(prefix="wt-"))
@@ -36,7 +46,15 @@ class Launcher:
         command = [sys.executable, "-m", "wood", "cluster"]
         command += ["--private", str(self.private), "--public", str(self.public)]
         self.out, self.err = (folder / f"{secrets.token_hex(4)}.{kind}" for kind in ("out", "err"))
-        with self.out.open("wb") as out, self.err.open("wb") as err:
+        with ExitStack() as files:
+            err = files.enter_context(self.err.open("wb"))
+            if terminal is None:
+                out: int | BinaryIO = files.enter_context(self.out.open("wb"))
+            else:
+                self._screen, out = pty.openpty()
+                fcntl.ioctl(out, termios.TIOCSWINSZ, struct.pack("4H", 24, terminal, 0, 0))
+                files.callback(os.close, out)
+                more["TERM"] = "xterm"
             self.process = subprocess.Popen(
                 [*command, *options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT,
@@ -47,6 +65,15 @@ class Launcher:
         """Wait until all is up."""
         eventually(lambda: "Ctrl-C stops all" in self.said() or self.ended(), "a cluster")
         assert not self.ended(), self.said()
+
+    def screen_until(self, pattern: bytes) -> bytes:
+        """Read what it writes to its terminal, until that has `pattern` in it."""
+        assert self._screen is not None
+        seen, deadline = b"", time.monotonic() + PATIENCE
+        while not re.search(pattern, seen, re.S):
+            assert select.select([self._screen], [], [], deadline - time.monotonic())[0], seen
+            seen += os.read(self._screen, 65536)
+        return seen
 
     def said(self) -> str:
         """What stands on its standard error."""
@@ -102,11 +129,11 @@ class Launcher:
 
     def kill(self, pid: int, *words: str) -> float:
         """End one of its children; the seconds until there is another one with these words."""
+        known = set(self.processes(*words))
+        assert pid in known
         os.kill(pid, signal.SIGKILL)
         began = time.monotonic()
-        before = len(self.processes(*words))
-        eventually(lambda: pid not in self.processes(*words), "its death")
-        eventually(lambda: len(self.processes(*words)) >= max(before, 1), "another one")
+        eventually(lambda: bool(self.processes(*words).keys() - known), "another one")
         return time.monotonic() - began
 
     def interrupt(self) -> int:
@@ -135,6 +162,8 @@ class Launcher:
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self._screen is not None:
+            os.close(self._screen)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def trader(self) -> Peer:

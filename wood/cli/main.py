@@ -31,12 +31,17 @@ CONTEXT = {
 def wood(context: click.Context, /, **settings: object) -> None:
     """A stock exchange that anyone can run.
 
-    Serve on the default ports; from other terminals, trade at random against it and watch:
+    A cluster on this machine with two random traders; from another terminal, watch:
+
+    \b
+        wood cluster --traders 2
+        wood watch
+
+    Or a single process, and traders against it:
 
     \b
         wood -s
         wood -c -n 2
-        wood watch
 
     Or be one node of a cluster, whose members share the book in Redis:
 

@@ -31,7 +31,7 @@ defaults
     timeout server-fin 1m
     option httpchk GET /readyz
     timeout check 2s
-    default-server inter 1s fastinter 250ms downinter 500ms fall 2 rise 1 send-proxy-v2
+    default-server inter 500ms fastinter 100ms fall 2 rise 1 send-proxy-v2
 """
 
 

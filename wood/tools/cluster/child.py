@@ -13,6 +13,9 @@ from wood.tools.cluster.errors import ClusterFailed
 PATIENCE = 10.0
 """Seconds that a child has for an orderly end."""
 
+LAST_WORDS = 0.5
+"""Seconds for what it said in the end."""
+
 POLL = 0.05
 
 STEADY = 10.0
@@ -109,7 +112,8 @@ class Child:
         assert self._process is not None
         assert self._hearing is not None
         code = await self._process.wait()
-        await asyncio.shield(self._hearing)
+        # Redis may have children of its own, which hold the pipe for a while.
+        await asyncio.wait([self._hearing], timeout=LAST_WORDS)
         if code < 0:
             return f"was ended by {Signals(-code).name}"
         return f"ended with code {code} ({self.last_words})"
@@ -153,7 +157,7 @@ async def keep(child: Child, say: Say) -> None:
         how = await child.ended()
         if loop.time() - began > STEADY:
             pause = 0.0
-        say(f"{child.name} {how}: it is started again" + (f" in {pause:g} s" if pause else ""))
+        say(f"{child.name} {how}: started again" + (f" in {pause:g} s" if pause else ""))
         await asyncio.sleep(pause)
         began, pause = loop.time(), min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
         await child.start()

@@ -1,5 +1,6 @@
 """A folder that is gone afterwards, even if this process is killed."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from wood.tools.cluster.errors import ClusterFailed
 LONGEST = 80
 """Bytes of its path, so that a socket's path in it fits: some systems stop at 104."""
 
-_GUARD = 'trap "" INT TERM HUP; read -r _; rm -rf -- "$1"'
+_GUARD = 'trap "" INT TERM HUP; read -r _; /bin/rm -rf -- "$1"'
 """Its input ends when we do, however that comes about."""
 
 
@@ -33,3 +34,4 @@ def passing_folder() -> Iterator[Path]:
         yield folder
     finally:
         guard.communicate()
+        shutil.rmtree(folder, ignore_errors=True)  # if someone ended the guard

@@ -129,7 +129,7 @@ class Cluster:
                 await self._store.begin()
                 group.create_task(self._store.keep(say))
                 say(f"Redis: {self._url} ({self._kept()})")
-            say(f"starting {len(self._nodes)} nodes")
+            say("starting the nodes")
             async with asyncio.TaskGroup() as starting:
                 for node in self._nodes:
                     starting.create_task(node.begin())
@@ -150,13 +150,13 @@ class Cluster:
         return f"the book is kept in {data}" if data else "in memory: stopped, it forgets the book"
 
     def _say_ready(self) -> None:
-        host, many = self._settings.host, len(self._nodes)
-        how = f"HAProxy in front of {many} nodes" if self._balancer else f"shared by {many} nodes"
+        host = self._settings.host
+        how = "HAProxy" if self._balancer else "shared by the nodes"
         self._screen.say(
             f"private port {host}:{self._settings.private}, public port "
             f"{host}:{self._settings.public} ({how}); Ctrl-C stops all"
         )
-        if not self._balancer and sys.platform == "darwin" and many > 1:
+        if not self._balancer and sys.platform == "darwin" and len(self._nodes) > 1:
             self._screen.say(
                 "macOS gives all connections of a shared port to one node: install HAProxy"
             )

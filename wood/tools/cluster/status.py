@@ -38,7 +38,7 @@ class Status:
             asyncio.gather(*(node.unready() for node in self._nodes)), self._market()
         )
         away = [f"{n.child.name} {why}" for n, why in zip(self._nodes, whys, strict=True) if why]
-        up = f"{len(whys) - len(away)} of {len(whys)} nodes"
+        up = f"nodes {len(whys) - len(away)} of {len(whys)}"
         parts = [f"{up} ({', '.join(away)})" if away else up, *self._connections(), market]
         return ", ".join(parts)
 
@@ -47,7 +47,7 @@ class Status:
         ports = {port for node in self._nodes for port in (node.private, node.public)}
         if (sockets := _established(ports)) is not None:
             counts = [len(sockets & _sockets(node.child.pid)) for node in self._nodes]
-            yield f"{'+'.join(map(str, counts))} connections"
+            yield f"connections {'+'.join(map(str, counts))}"
 
     async def _market(self) -> str:
         try:
@@ -59,14 +59,14 @@ class Status:
         if found is None:
             return "no book yet"
         seq, resting = found
-        return f"{self._speed(seq)}last event {seq:,}, {resting:,} open orders"
+        return f"{self._speed(seq)}last event {seq:,}, open orders {resting:,}"
 
     def _speed(self, seq: int) -> str:
         now = asyncio.get_running_loop().time()
         last, self._last = self._last, (now, seq)
         if last is None or seq < last[1] or now == last[0]:
             return ""
-        return f"{(seq - last[1]) / (now - last[0]):,.0f} events/s, "
+        return f"events/s {(seq - last[1]) / (now - last[0]):,.0f}, "
 
 
 def _established(ports: set[int]) -> set[str] | None:
