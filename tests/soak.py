@@ -86,25 +86,31 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
                 break
             chaos.strike()
         chaos.heal()
-        _settle(cluster, fleet)
+        book = settle(cluster, fleet)
         result.seconds = time.monotonic() - begin
         log(f"{result.seconds:7.2f} s  settled")
-        book = _book(cluster)
     finally:
         fleet.stop()
+    judge(result, cluster, fleet, book, forks=plan.forks)
+    return result
+
+
+def judge(
+    result: Result, cluster: Cluster, fleet: Fleet, book: "Book", *, forks: bool = False
+) -> None:
+    """Compare all accounts, after `settle`, when all have left. The journal must be whole."""
     leftovers = list(_leftovers(cluster, fleet.accounts))
     batches = cluster.journal()
     if check_history(_events(batches)) != cluster.orders():
         leftovers.append("when all have left: the journal leaves other orders open than the book")
     # Who left had its orders cancelled, which its account was not told any more.
     batches = [batch for batch in batches if batch.last <= book.seq]
-    result.differences = [*_compare(book, fleet.accounts, batches, plan.forks), *leftovers]
+    result.differences = [*_compare(book, fleet.accounts, batches, forks), *leftovers]
     _count(result.counts, fleet.accounts, batches)
-    return result
 
 
 @dataclass(frozen=True)
-class _Book:
+class Book:
     """What Redis has, when nobody asks for anything."""
 
     seq: int
@@ -112,10 +118,10 @@ class _Book:
     levels: dict[int, int]
 
 
-def _book(cluster: Cluster) -> _Book:
+def _book(cluster: Cluster) -> Book:
     orders, levels = cluster.orders(), cluster.levels()
     with cluster.redis() as client:
-        return _Book(int(client.hget(cluster.keys.meta, "seq")), orders, levels)
+        return Book(int(client.hget(cluster.keys.meta, "seq")), orders, levels)
 
 
 def _events(batches: list[Batch]) -> Iterator[Event]:
@@ -137,7 +143,7 @@ def _moments(plan: Plan, fleet: Fleet) -> Iterator[Callable[[], bool]]:
     yield lambda: False
 
 
-def _settle(cluster: Cluster, fleet: Fleet) -> None:
+def settle(cluster: Cluster, fleet: Fleet) -> Book:
     """Wait until everybody has all answers, and was told all that the journal has."""
     if not fleet.wait(lambda: all(robot.done for robot in fleet.robots), SETTLED):
         raise AssertionError(_undone(fleet))
@@ -150,6 +156,7 @@ def _settle(cluster: Cluster, fleet: Fleet) -> None:
             fleet.call(robot.ask, "orders")
             fleet.call(robot.ask, "heartbeat")
         fleet.wait(lambda: all(_told(each.account, last) for each in fleet.robots), 1)
+    return _book(cluster)
 
 
 def _told(account: Account, last: int) -> bool:
@@ -162,7 +169,7 @@ def _undone(fleet: Fleet) -> str:
 
 
 def _compare(
-    book: _Book, accounts: list[Account], batches: list[Batch], forks: bool
+    book: Book, accounts: list[Account], batches: list[Batch], forks: bool
 ) -> Iterator[str]:
     """Everything that does not agree."""
     by_journal, traded = ledger(batches), positions(batches)
