@@ -48,7 +48,7 @@ class Balancer:
         assert BINARY is not None
         config, more = self.folder / "haproxy.cfg", self.folder / "tests.cfg"
         config.write_text(self._config())
-        more.write_text(f"global\n    stats socket {self._socket}\n")
+        more.write_text(f"global\n    stats socket {self._socket} level admin\n")
         with (self.folder / "haproxy.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [BINARY, "-db", "-f", config, "-f", more], stdout=log, stderr=log
@@ -80,16 +80,24 @@ class Balancer:
 
     def states(self, backend: str = "private_ready") -> list[str]:
         """What it takes each node for: `UP`, `DOWN` or something in between."""
-        rows = csv.DictReader(self._ask("show stat").splitlines())
-        return [
-            row["status"]
-            for row in rows
-            if row["# pxname"] == backend and row["svname"].startswith("node")
-        ]
+        return [row["status"] for row in self._nodes(backend)]
+
+    def connections(self, backend: str = "private_ready") -> list[int]:
+        """How many each node has."""
+        return [int(row["scur"]) for row in self._nodes(backend)]
+
+    def do(self, command: str) -> None:
+        """Have an operator's command obeyed."""
+        answer = self._ask(command)
+        assert not answer.strip(), answer
 
     def until(self, place: int, state: str, backend: str = "private_ready") -> None:
         """Wait until it takes a node for that."""
         eventually(lambda: self.states(backend)[place] == state, f"node {place} {state}")
+
+    def _nodes(self, backend: str) -> list[dict[str, str]]:
+        rows = csv.DictReader(self._ask("show stat").splitlines())
+        return [r for r in rows if r["# pxname"] == backend and r["svname"].startswith("node")]
 
     def _config(self) -> str:
         ours = {"7001": self.private, "7002": self.public}
@@ -101,9 +109,7 @@ class Balancer:
             _without_comments(CONFIG.read_text()),
             flags=re.M,
         )
-        text, more = re.subn(
-            r"127\.0\.0\.1:(170\d\d) ", lambda match: f"127.0.0.1:{ours[match[1]]} ", text
-        )
+        text, more = re.subn(r"(?<=\}:)(170\d\d)(?=\" )", lambda match: str(ours[match[1]]), text)
         assert (count, more) == (2 + 6, 12), "the configuration is another than the tests know"
         return text.replace("bind :", f"bind {self.host}:")
 
@@ -141,6 +147,13 @@ class Balanced(Cluster):
         """Start a node that has ended, on its ports, and wait until it gets connections."""
         self.nodes[place] = self.start(*self.balancer.options(place))
         self.balancer.until(place, "UP")
+
+    def drain(self) -> None:
+        """Have all nodes be about to stop: the next signal ends each at once."""
+        for node in self.nodes:
+            if not node.ended():
+                node.process.terminate()
+        self.logged("draining for")
 
     def holder(self, peer: Peer, nodes: Iterable[Server] | None = None) -> Server:
         """The node that a client has come to."""

@@ -35,16 +35,23 @@ def eventually(condition: Callable[[], bool], what: str = "the condition") -> No
         time.sleep(0.002)
 
 
+_GIVEN: set[int] = set()
+_RANDOM = random.SystemRandom()  # nobody's seed may make two test runs want the same ports
+
+
 def free_port() -> int:
     """A port of the loopback that nobody has.
 
     Not one of those that the system gives to connections: so it can be had again after a restart.
     """
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = _RANDOM.randrange(20_000, 32_000)
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+            _GIVEN.add(port)
             return port
 
 
