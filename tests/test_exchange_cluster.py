@@ -46,3 +46,20 @@ def test_a_queue_full_of_heartbeats_has_room_again(redis_url: str, prefix: str) 
         await exchange.close()
 
     with_loop(test)
+
+
+def test_a_node_that_begins_anew_is_not_ready(redis_url: str, prefix: str) -> None:
+    """Closed, as it is when history forked or it was declared dead, until it is open again."""
+
+    async def test() -> None:
+        exchange = ClusterExchange(INSTRUMENTS, redis_url, prefix)
+        await exchange.start()
+        told = [exchange.ready]
+        exchange._writer.close()
+        told.append(exchange.ready)
+        exchange._writer.open()
+        told.append(exchange.ready)
+        await exchange.close()
+        assert told == [None, "this node begins anew from a snapshot", None]
+
+    with_loop(test)
