@@ -95,4 +95,19 @@ def test_only_so_many_ask_about_the_past_at_once(
             for batches in clients:
                 await batches.aclose()
 
+
+def test_a_node_that_begins_anew_is_not_ready(redis_url: str, prefix: str) -> None:
+    """Closed, as it is when history forked or it was declared dead, until it is open again."""
+
+    async def test() -> None:
+        exchange = ClusterExchange(INSTRUMENTS, redis_url, prefix)
+        await exchange.start()
+        told = [exchange.ready]
+        exchange._writer.close()
+        told.append(exchange.ready)
+        exchange._writer.open()
+        told.append(exchange.ready)
+        await exchange.close()
+        assert told == [None, "this node begins anew from a snapshot", None]
+
     with_loop(test)

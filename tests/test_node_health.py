@@ -82,7 +82,7 @@ def test_a_page_is_answered_as_http_wants_it() -> None:
 def test_what_is_not_a_page_is_refused() -> None:
     missing, posted, empty, words, other = answers(
         b"GET /other HTTP/1.1\r\n\r\n",
-        b"POST /page HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST /page HTTP/1.1\r\nContent-Length: 5000000\r\n\r\n" + b"hello" * 1_000_000,
         b"\r\n\r\n",
         b"GET /page\r\n\r\n",
         b"GET /page RTSP/1.0\r\n\r\n",
@@ -125,7 +125,9 @@ def test_who_is_slow_is_closed(monkeypatch: pytest.MonkeyPatch, said: bytes) -> 
     with_loop(test)
 
 
-def test_so_many_are_heard_at_once() -> None:
+def test_so_many_are_heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PATIENCE", 60)
+
     async def test() -> None:
         pages = Health({"/page": page})
         server = await asyncio.get_running_loop().create_server(pages.connection, "127.0.0.1", 0)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.engines import INSTRUMENTS, with_loop
 from tests.support import Peer, Server, create, eventually, free_port, run_wood_here
+from tests.test_node_node import SlowExchange, until
 from tests.test_node_proxy_protocol import V4, V6, binary
 from wood.exchange.memory import MemoryExchange
 from wood.node import introduction, node
@@ -197,7 +198,7 @@ def _clients(server: Server) -> int:
 
 # In this process
 
-SETTINGS = Settings(private=0, public=0, proxy_protocol=(ip_network("127.0.0.1"),))
+SETTINGS = Settings(private=0, public=0, proxy_protocol=(ip_network("127.0.0.1"),), last_words=20)
 
 
 def test_a_header_must_come_in_time(
@@ -222,6 +223,31 @@ def test_a_header_must_come_in_time(
 
     with_loop(test)
     assert caplog.text.count("no PROXY header within 0.05 seconds") == 1
+
+
+def test_a_node_that_stops_waits_for_no_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it still waits for an answer to somebody else."""
+    monkeypatch.setattr(introduction, "HEADER", 60)
+
+    async def test() -> None:
+        exchange = SlowExchange(limit=100)
+        here = Node(exchange, SETTINGS, 100)
+        await here.start()
+        address = "127.0.0.1", here.port("private")
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(LINE + b'{"message":"cancelAll"}\n')
+        muted, mute = await asyncio.open_connection(*address)
+        await until(lambda: len(exchange.waiting) == 1 and len(here._introductions) == 1)
+        stopping = asyncio.create_task(here.stop())
+        assert await muted.read() == b""
+        assert not stopping.done()
+        exchange.go()
+        assert b"canceled" in await reader.read()
+        await stopping
+        for each in (writer, mute):
+            each.close()
+
+    with_loop(test)
 
 
 def test_those_who_say_nothing_have_a_limit(
