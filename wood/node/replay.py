@@ -26,8 +26,8 @@ async def replay(
 ) -> AsyncGenerator[list[bytes], None]:
     """The reports of a participant with numbers greater than `after`, up to `until`.
 
-    They come batch by batch. `at_login` says that `until` is the number of a login of its, which the
-    journal must have. Raises `JournalTrimmed` if that was cut, or replaced, while it was read.
+    They come batch by batch. `at_login` says that `until` is the number of a login of its, which
+    the journal must have. Raises `JournalTrimmed` if that was cut, or replaced, while it was read.
     """
     async with aclosing(journal.events(after, participant)) as batches:
         async for batch in batches:
