@@ -46,6 +46,16 @@ def test_maps(cuts: list[int]) -> None:
     assert frames.rest() == b"\x81"
 
 
+@given(cuts=CUTS)
+def test_a_line_among_maps(cuts: list[int]) -> None:
+    """From a server that does not know yet, or not any more, what its client speaks."""
+    first, last = msgpack.packb(MAPS[0]), msgpack.packb(MAPS[1])
+    line = b'{"message":"error","error":"too many connections","code":"limit"}'
+    frames = Maps()
+    assert fed(frames, first + line + b"\n" + last + b"{", cuts) == [first, line, last]
+    assert frames.rest() == b"{"
+
+
 def test_the_rest_can_go_on_in_another_encoding() -> None:
     lines, maps = Lines(), Maps()
     packed = msgpack.packb({"text": "a\nb"})

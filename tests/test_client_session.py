@@ -250,8 +250,10 @@ def test_a_refused_login_is_the_end(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["unavailable", "limit", "rate"])
-def test_a_login_that_is_refused_for_now_is_tried_elsewhere(code: str) -> None:
-    session = Session(codec("json"), ALICE)
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_a_login_that_is_refused_for_now_is_tried_elsewhere(encoding: str, code: str) -> None:
+    """In JSON, if the server has not heard yet that its client speaks MessagePack."""
+    session = Session(codec(encoding), ALICE)
     session.connected()
     session.receive(error(code))
     assert session.over is None

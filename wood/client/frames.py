@@ -58,7 +58,11 @@ class Lines(Frames):
 
 
 class Maps(Frames):
-    """MessagePack values, one after the other."""
+    """MessagePack values, one after the other.
+
+    A line of JSON may stand between them: a server that closes a connection before it has heard
+    which encoding that speaks can only say why in the other one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +76,8 @@ class Maps(Frames):
 
     def next(self) -> bytes | None:
         """The next value. It is found by skipping, so that half of one costs nothing."""
+        if self._data.startswith(b"{"):
+            return self._next_line()
         try:
             self._framer.skip()
         except msgpack.OutOfData:
@@ -84,3 +90,15 @@ class Maps(Frames):
         del self._data[:size]
         self._border += size
         return frame
+
+    def _next_line(self) -> bytes | None:
+        end = self._data.find(b"\n")
+        if end < 0:
+            self._check()
+            return None
+        line = bytes(self._data[:end])
+        del self._data[: end + 1]
+        self._framer = msgpack.Unpacker(max_buffer_size=0)
+        self._framer.feed(bytes(self._data))
+        self._border = 0
+        return line
