@@ -26,7 +26,13 @@ defaults
     timeout server 24h
     timeout tunnel 24h
     option clitcpka
+    clitcpka-idle 60s
+    clitcpka-intvl 15s
+    clitcpka-cnt 4
     option srvtcpka
+    srvtcpka-idle 60s
+    srvtcpka-intvl 15s
+    srvtcpka-cnt 4
     timeout client-fin 1m
     timeout server-fin 1m
     option httpchk GET /readyz

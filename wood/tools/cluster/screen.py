@@ -1,7 +1,6 @@
 """What the person sees: events line by line on standard error, the status on standard output."""
 
 import os
-import shutil
 import sys
 from contextlib import suppress
 from typing import TextIO
@@ -22,7 +21,7 @@ class Screen:
     def status(self, text: str) -> None:
         """Show how things are now."""
         if self._live:
-            self._write(sys.stdout, CLEAR + text[: shutil.get_terminal_size().columns - 1])
+            self._write(sys.stdout, CLEAR + text[: self._width() - 1])
         elif text != self._status:
             self._write(sys.stdout, text + "\n")
         self._status = text
@@ -40,6 +39,13 @@ class Screen:
         if self._live:
             self._status = ""
             self._write(sys.stdout, CLEAR)
+
+    def _width(self) -> int:
+        """Asked of the terminal itself, which may have changed; COLUMNS may be anybody's."""
+        try:
+            return os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            return 80
 
     def _write(self, stream: TextIO, text: str) -> None:
         with suppress(OSError, ValueError):
