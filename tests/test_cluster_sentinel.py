@@ -86,6 +86,7 @@ def test_a_master_dies_whose_replica_was_behind(
     cluster.logged("starting again from a snapshot")
 
 
+@pytest.mark.long
 def test_a_master_dies_under_load(
     five: RedisSentinel, start_server: StartServer, orders: int
 ) -> None:

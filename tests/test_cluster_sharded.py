@@ -50,6 +50,7 @@ def undisturbed(cluster: Cluster) -> None:
         assert "declared dead" not in node.text()
 
 
+@pytest.mark.long  # with partitions, every day
 def test_a_master_dies_whose_replica_has_everything(
     start_masters: Start, start_server: StartServer, orders: int
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_master_dies_whose_replica_has_everything(
     assert result.counts["taken"] > 0.8 * orders
 
 
+@pytest.mark.long  # with partitions, every day
 def test_a_master_dies_whose_replica_was_behind(
     start_masters: Start, start_server: StartServer, orders: int
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_slot_moves_under_load_and_back(
     assert epochs == sorted(epochs)
 
 
+@pytest.mark.long
 def test_a_slot_is_moved_by_the_server_itself(
     start_masters: Start, start_server: StartServer, orders: int
 ) -> None:
@@ -163,6 +166,7 @@ def _subscribers(server: RedisServer, cluster: Cluster) -> int:
         return int(client.execute_command("PUBSUB", "SHARDNUMSUB", channel)[1])
 
 
+@pytest.mark.long
 def test_a_master_is_frozen_and_comes_back(
     start_masters: Start, start_server: StartServer, orders: int
 ) -> None:

@@ -116,6 +116,7 @@ def owns(sharded: RedisCluster, cluster: Cluster, server: RedisServer) -> bool:
         return False  # nobody does
 
 
+@pytest.mark.long  # without partitions, every day
 def test_the_slot_of_one_moves_under_load(
     start_masters: Start, start_server: StartServer, orders: int
 ) -> None:
