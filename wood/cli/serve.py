@@ -19,6 +19,11 @@ from wood.tools.signals import SIGNALS, stop_signal
 
 log = logging.getLogger("wood")
 
+CANCELING = 2.0
+"""Seconds after which a start that was told to end and goes on is told so again: what is said while
+an answer of Redis arrives can get lost. Longer than leaving the cluster may take.
+"""
+
 
 def serve(make_exchange: Callable[[], Exchange], settings: Settings, log_level: str) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
@@ -68,12 +73,15 @@ async def _start(stop: asyncio.Event, node: Node) -> bool:
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not starting.done():
+    if not stop.is_set():
+        starting.result()
+        return True
+    while not starting.done():
         starting.cancel()
-        await asyncio.wait([starting])
-        return False
-    starting.result()
-    return True
+        await asyncio.wait([starting], timeout=CANCELING)
+    if not starting.cancelled() and starting.exception() is None:
+        await node.abort("the server was told to stop")
+    return False
 
 
 async def _either(stop: asyncio.Event, node: Node) -> None:
