@@ -19,6 +19,11 @@ from wood.tools.signals import SIGNALS, stop_signal
 
 log = logging.getLogger("wood")
 
+CANCELING = 2.0
+"""Seconds after which a start that was told to end and goes on is told so again: what is said while
+an answer of Redis arrives can get lost. Longer than leaving the cluster may take.
+"""
+
 
 def serve(
     make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, log_level: str
@@ -78,11 +83,14 @@ async def _start(stop: asyncio.Event, start: Coroutine[None, None, Node]) -> Nod
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not starting.done():
+    if not stop.is_set():
+        return starting.result()
+    while not starting.done():
         starting.cancel()
-        await asyncio.wait([starting])
-        return None
-    return starting.result()
+        await asyncio.wait([starting], timeout=CANCELING)
+    if not starting.cancelled() and starting.exception() is None:
+        await starting.result().abort("the server was told to stop")
+    return None
 
 
 async def _either(stop: asyncio.Event, node: Node) -> None:

@@ -236,8 +236,8 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             if exc is not None:
                 self._reason = str(exc)
-            who = (self.kind, self.name, *self.source)
-            log.info("%s %s from %s port %s closed: %s", *who, self._reason)
+            what = (self.kind, self.name, self._reason)
+            log.info("%s %s closed: %s (%s port %s)", *what, *self.source)
             self._owner.closed(self)
             self.lost()
 
