@@ -2,17 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
 from tests.engines import with_loop
+from wood.exchange.gathering import Gathering
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.partitioned import PartitionedExchange
-from wood.model.events import Snapshot
+from wood.model.commands import CloseSession, Command, OpenSession
+from wood.model.events import Batch, Event, SessionOpened, Snapshot
 from wood.model.instruments import Instrument, Instruments
 from wood.node.node import Node
+from wood.node.session import Session
 from wood.node.settings import Settings
 
+LONG = Instruments(Instrument(f"I{n}", partition=f"{n}" + "x" * 15) for n in range(4))
 INSTRUMENTS = Instruments([Instrument("WOOD"), Instrument("GOLD", "0.05", partition="metals")])
 
 
@@ -38,12 +44,16 @@ class Line:
         return await self.heard()
 
 
+Make = Callable[[str, Instruments], MemoryExchange]
+
+
 class Hall:
     """The exchange, its node, and clients of it."""
 
-    def __init__(self) -> None:
-        self.exchange = PartitionedExchange(INSTRUMENTS, lambda name, of: MemoryExchange(of))
-        self.node = Node(self.exchange, Settings(private=0, public=0, drain=1), 100)
+    def __init__(self, make: Make, settings: dict[str, Any]) -> None:
+        self.exchange = PartitionedExchange(INSTRUMENTS, make)
+        self.gathering = self.exchange._gathering
+        self.node = Node(self.exchange, Settings(private=0, public=0, **settings), 100)
         self.lines: list[Line] = []
 
     async def connect(self, kind: str = "private") -> Line:
@@ -59,9 +69,13 @@ class Hall:
             reader.reset(snapshot)
 
 
-def in_a_hall(scene: Callable[[Hall], Awaitable[None]]) -> None:
+def in_a_hall(
+    scene: Callable[[Hall], Awaitable[None]],
+    make: Make = lambda name, of: MemoryExchange(of, grace=0.2),
+    **settings: Any,
+) -> None:
     async def test() -> None:
-        hall = Hall()
+        hall = Hall(make, settings)
         await hall.node.start()
         try:
             await scene(hall)
@@ -158,16 +172,157 @@ def test_only_the_partition_that_lost_something_tells_the_open_orders() -> None:
     in_a_hall(scene)
 
 
+class Slow(MemoryExchange):
+    """Decides nothing before `go`, as if its Redis were away."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        super().__init__(instruments, grace=0.2)
+        self.held: list[Command] | None = None
+
+    def submit(self, commands: Sequence[Command]) -> str | None:
+        if self.held is None:
+            return super().submit(commands)
+        self.held += commands
+        return None
+
+    def go(self) -> None:
+        held, self.held = self.held, None
+        self.submit(held or [])
+
+
+def in_a_slow_hall(
+    scene: Callable[[Hall, dict[str, Slow]], Awaitable[None]], **settings: Any
+) -> None:
+    slow: dict[str, Slow] = {}
+
+    def make(name: str, instruments: Instruments) -> Slow:
+        slow[name] = Slow(instruments)
+        return slow[name]
+
+    in_a_hall(lambda hall: scene(hall, slow), make, **settings)
+
+
+@pytest.mark.parametrize("how", ["half-close", "the node stops"])
+def test_what_was_said_before_the_end_is_answered(how: str) -> None:
+    async def scene(hall: Hall, slow: dict[str, Slow]) -> None:
+        alice = await hall.connect()
+        await alice.asked("login", participant="alice")
+        for engine in slow.values():
+            engine.held = []
+        for n in range(50):
+            for symbol in ("WOOD", "GOLD"):
+                alice.say("cancelOrder", orderId=n, symbol=symbol)
+        alice.say("cancelAll", symbol="GOLD")
+        alice.say("cancelAll")
+        if how == "half-close":
+            alice.writer.write_eof()
+        while sum(len(engine.held or ()) for engine in slow.values()) < 103:
+            await asyncio.sleep(0)
+        stopping = None
+        if how == "the node stops":
+            stopping = asyncio.create_task(hall.node.stop())
+        while any(
+            not each.held or type(each.held[-1]) is not CloseSession for each in slow.values()
+        ):
+            await asyncio.sleep(0)
+        for engine in slow.values():
+            engine.go()
+        told = [json.loads(line) for line in (await alice.reader.read()).splitlines()]
+        refused = [(t["orderId"], t.get("symbol")) for t in told if t.get("code") == "not_found"]
+        assert sorted(refused, key=str) == sorted(
+            [(n, symbol) for n in range(50) for symbol in ("GOLD", None)], key=str
+        )
+        assert {"message": "cancelAll", "canceled": 0, "symbol": "GOLD"} in told
+        assert {"message": "cancelAll", "canceled": 0} in told
+        if stopping is not None:
+            await stopping
+        assert not hall.gathering._seats
+        assert not any(hall.gathering._open.values())
+
+    in_a_slow_hall(scene)
+
+
+def test_who_goes_while_a_login_waits_is_not_held_for_connected() -> None:
+    """Its orders are cancelled in the partition that is well; in the other when that is back."""
+
+    async def scene(hall: Hall, slow: dict[str, Slow]) -> None:
+        alice = await hall.connect()
+        first = await alice.asked("login", participant="alice", cancelOnDisconnect=True)
+        alice.create(1, "BUY", "WOOD")
+        await alice.heard()
+        slow["metals"].held = []
+        alice.writer.transport.abort()
+        again = await hall.connect()
+        place = {"session": first["session"], "lastSeq": first["seq"], "epoch": first["epoch"]}
+        again.say("login", participant="alice", cancelOnDisconnect=True, **place)
+        while not hall.gathering._granted:
+            await asyncio.sleep(0)
+        again.writer.transport.abort()
+        while (await slow["main"].snapshot()).books["WOOD"].bids:
+            await asyncio.sleep(0.01)
+        slow["metals"].go()
+        await hall.exchange.drain()
+        await hall.exchange.drain()  # what was taken back
+        assert not any(hall.gathering._open.values())
+        assert not hall.gathering._granted
+        assert not hall.node.private_connections()
+        for engine in slow.values():
+            assert not engine._sessions._open
+
+    in_a_slow_hall(scene)
+
+
+def test_a_login_that_a_partition_does_not_answer_is_refused_in_time() -> None:
+    async def scene(hall: Hall, slow: dict[str, Slow]) -> None:
+        slow["metals"].held = []
+        alice = await hall.connect()
+        refused = await alice.asked("login", participant="alice")
+        assert refused["code"] == "unavailable"
+        slow["metals"].go()
+        assert "session" in await alice.asked("login", participant="alice")
+
+    in_a_slow_hall(scene, login_timeout=0.2)
+
+
+def test_the_longest_name_of_a_session_can_be_resumed() -> None:
+    gathering = Gathering(LONG)
+    gathering.spread([OpenSession("~1", "~1", 0, "alice")])
+    told: list[Event] = []
+    for partition in LONG.partitions:
+        name = f"{2**53 - 1}-{2**53 - 1}"
+        granted = SessionOpened(2**53 - 1, "alice", name, "~1", False, None, None, None)
+        told += gathering.gather(Batch(partition, 1, "w", 1, 1, 1, 0, [granted])).events
+    (event,) = told
+    assert isinstance(event, SessionOpened)
+    login = {"message": "login", "participant": "alice", "session": event.session}
+    (command,) = Session("~1", LONG).receive(json.dumps(login).encode() + b"\n")
+    assert isinstance(command, OpenSession)
+    assert command.seen.keys() == LONG.partitions.keys()
+
+
 def test_a_place_in_a_partition_that_there_is_not_is_refused() -> None:
     async def scene(hall: Hall) -> None:
         line = await hall.connect()
-        for wrong in (
-            {"lastSeq": {"plum": 1}},
+        wrongs: list[dict[str, Any]] = [
+            {"lastSeq": {}},
             {"epoch": {"main": -1}},
             {"lastSeq": {"main": "1"}},
-        ):
+            {"session": "main:" + "1" * 41},
+            {"session": "main:1-\u00e4"},
+        ]
+        for wrong in wrongs:
             refused = await line.asked("login", participant="alice", **wrong)
             assert refused["code"] == "invalid", wrong
+        # Another node may know it: one is being added.
+        elsewhere: list[dict[str, Any]] = [
+            {"lastSeq": {"plum": 1}},
+            {"epoch": {"main": 1, "plum": 1}},
+            {"session": "main:1-1_plum:1-1"},
+        ]
+        for place in elsewhere:
+            refused = await line.asked("login", participant="alice", **place)
+            assert refused["code"] == "unavailable", place
+            assert "plum" in refused["error"]
         assert "seq" in await line.asked("login", participant="alice", lastSeq=0)
 
     in_a_hall(scene)

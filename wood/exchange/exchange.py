@@ -70,6 +70,13 @@ class Exchange(ABC):
         said these any further, until there is room in it again; None if there is no such.
         """
 
+    def abandon(self, session: str) -> bool:
+        """Who asked for a login is gone: take back what is granted, and tell nobody.
+
+        Returns False if the answer will come soon in any case, and has to be waited for.
+        """
+        return False
+
     @abstractmethod
     async def drain(self) -> None:
         """Wait until everything submitted so far is answered, or the engine has failed."""

@@ -8,7 +8,7 @@ belongs to the oldest question that waits for one.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -45,8 +45,19 @@ _OF_ALL = (
     *(OpenSession, CloseSession, Heartbeat, CancelAll),
     *(CancelAnonymous, ListOrders, ListInstruments),
 )
-_ANSWERS = (AllCanceled, OrdersListed, InstrumentsListed, HeartbeatAnswered, SessionClosed)
-_NAMED = frozenset({CommandRefused, LoginRefused, SessionOpened, ParticipantDisabled, *_ANSWERS})
+_ANSWERS: dict[type[Event], tuple[type[Command], ...]] = {
+    SessionOpened: (OpenSession,),
+    LoginRefused: (OpenSession,),
+    SessionClosed: (CloseSession,),
+    HeartbeatAnswered: (Heartbeat,),
+    OrdersListed: (ListOrders,),
+    InstrumentsListed: (ListInstruments,),
+    AllCanceled: (CancelAll, CancelAnonymous),
+    CommandRefused: (CancelAll, CancelAnonymous, Refuse),
+}
+"""What each event can be the answer to."""
+
+_NAMED = frozenset({ParticipantDisabled, *_ANSWERS})
 """Events that may have to be changed; all others pass as they are."""
 
 _SUPERSEDED = ErrorCode.SUPERSEDED, "the session was resumed through another connection"
@@ -73,6 +84,11 @@ class _Seat:
     participant: str
     generation: int
     places: dict[str, tuple[str, int]]
+    """Where it is still connected, as far as is known."""
+    lost: set[str] = field(default_factory=set)
+    """Partitions that lost the thread: whether they answer once more is not known."""
+    closing: bool = False
+    """Whether it has said its last word; answers to what it said before may still come."""
 
 
 class Gathering:
@@ -83,11 +99,16 @@ class Gathering:
         self._home = self._partitions[0]
         self._of = {symbol: i.partition for symbol, i in instruments.items()}
         self._order = {symbol: place for place, symbol in enumerate(instruments)}
-        self._seats: dict[str, _Seat] = {}
+        self._seats: dict[tuple[str, int], _Seat] = {}
+        """By name and generation: one who resumes has the name of one who has not gone yet."""
         self._seats_in: dict[str, dict[str, _Seat]] = {name: {} for name in self._partitions}
         """By the session's name in the partition."""
         self._open: dict[str, dict[str, deque[_Question]]] = {n: {} for n in self._partitions}
         """Questions that wait for an answer, by partition and the session's name there."""
+        self._granted: dict[tuple[str, str], _Question] = {}
+        """Logins that wait for others, by a partition that has granted it and the session there."""
+        self._granted_to: dict[tuple[str, str], dict[_Question, None]] = {}
+        """The same by partition and participant."""
         self._told = dict.fromkeys(self._partitions, 0)
         self.due: list[tuple[str, Command]] = []
         """What a partition must be told, because another one refused a login that it granted."""
@@ -124,27 +145,57 @@ class Gathering:
             question.waiting.add(partition)
             self._expect(question, partition, known.session)
         if isinstance(command, CloseSession):
-            self._forget(command.session)
+            self._close(command)
 
     def _known_as(self, command: Command, partition: str) -> Command | None:
         """The command under the session's name there; None if it has no session there any more."""
         if not command.generation:
             return command
-        seat = self._seats.get(command.session)
-        place = seat.places.get(partition) if seat is not None else None
-        if seat is None or place is None or seat.generation != command.generation:
+        seat = self._seats.get((command.session, command.generation))
+        place = None if seat is None or seat.closing else seat.places.get(partition)
+        if place is None:
             return None
         return replace(command, session=place[0], generation=place[1])
 
     def _expect(self, question: _Question, partition: str, session: str) -> None:
         self._open[partition].setdefault(session, deque()).append(question)
 
-    def _forget(self, name: str) -> None:
-        seat = self._seats.pop(name, None)
+    def abandon(self, asker: str) -> bool:
+        """Nobody waits for a login any more; what is granted to it is taken back.
+
+        Returns False if there is none under way.
+        """
+        found = False
+        for by_session in self._open.values():
+            for question in by_session.get(asker, ()):
+                if isinstance(question.command, OpenSession):
+                    found = True
+                    self._void(question)
+        return found
+
+    def _close(self, command: CloseSession) -> None:
+        seat = self._seats.get((command.session, command.generation))
         if seat is not None:
-            for partition, (session, _) in seat.places.items():
-                if self._seats_in[partition].get(session) is seat:
-                    del self._seats_in[partition][session]
+            seat.closing = True
+            for partition in seat.lost & seat.places.keys():
+                self._leave(seat, partition)
+            self._forget_if_gone(seat)
+
+    def _leave(self, seat: _Seat, partition: str) -> None:
+        """It has no session in that partition any more, and gets no answer from there."""
+        session, _ = seat.places.pop(partition)
+        if self._seats_in[partition].get(session) is seat:
+            del self._seats_in[partition][session]
+            self._stop_waiting(partition, session)
+        self._forget_if_gone(seat)
+
+    def _forget_if_gone(self, seat: _Seat) -> None:
+        if seat.closing and not seat.places:
+            self._seats.pop((seat.name, seat.generation), None)
+
+    def _stop_waiting(self, partition: str, session: str) -> None:
+        for question in self._open[partition].pop(session, ()):
+            question.waiting.discard(partition)
 
     # Events
 
@@ -166,17 +217,14 @@ class Gathering:
     def lost(self, partition: str, seq: int) -> None:
         """That partition will not answer what it was asked, and all clients are told so."""
         self._told[partition] = seq
-        for question in self._questions():
-            question.void = True
-            question.waiting.discard(partition)
-            self._undo(question)
-        self._open[partition].clear()
-
-    def _questions(self) -> Iterator[_Question]:
-        """All that wait for an answer, once for each that they wait for."""
         for by_session in self._open.values():
             for questions in by_session.values():
-                yield from questions
+                for question in questions:
+                    question.waiting.discard(partition)
+                    self._void(question)
+        self._open[partition].clear()
+        for seat in self._seats.values():
+            seat.lost.add(partition)
 
     def _heard(self, partition: str, event: Event) -> list[Event]:
         match event:
@@ -202,57 +250,81 @@ class Gathering:
         """Somebody logged in, here or at another node; who had the session has it no more."""
         told: list[Event] = []
         if event.session != event.asker:
-            for question in self._open[partition].pop(event.session, ()):
-                question.waiting.discard(partition)
-            self._revoke(partition, lambda granted: granted.session == event.session, _SUPERSEDED)
-            seat = self._seats_in[partition].pop(event.session, None)
+            self._stop_waiting(partition, event.session)
+            if (granted := self._granted.get((partition, event.session))) is not None:
+                self._revoke(granted, partition, _SUPERSEDED)
+            seat = self._seats_in[partition].get(event.session)
             if seat is not None:
-                del seat.places[partition]
-                told.append(replace(event, session=seat.name, asker=""))
+                self._leave(seat, partition)
+                if not seat.closing:
+                    told.append(replace(event, session=seat.name, asker=""))
         return told + self._answered(partition, event.asker, event)
 
     def _disabled(self, partition: str, participant: str) -> None:
-        """It has no session in that partition any more, and gets no answer from there."""
-        seats = self._seats_in[partition]
-        for session, seat in list(seats.items()):
+        for seat in list(self._seats_in[partition].values()):
             if seat.participant == participant:
-                del seats[session], seat.places[partition]
-        self._revoke(partition, lambda granted: granted.participant == participant, _DISABLED)
-        by_session = self._open[partition]
-        for session, questions in list(by_session.items()):
-            if questions[0].command.participant == participant:
-                del by_session[session]
-                for question in questions:
-                    question.waiting.discard(partition)
-
-    def _revoke(
-        self, partition: str, of: Callable[[SessionOpened], bool], why: tuple[ErrorCode, str]
-    ) -> None:
-        """What a partition granted to a login that still waits for others is void."""
-        for question in self._questions():
-            granted = question.answers.get(partition)
-            if isinstance(granted, SessionOpened) and of(granted):
-                who = question.command.participant, question.command.session
-                question.answers[partition] = LoginRefused(*who, *why)
+                self._leave(seat, partition)
+        for question in list(self._granted_to.get((partition, participant), ())):
+            self._revoke(question, partition, _DISABLED)
 
     def _answered(self, partition: str, session: str, event: Event) -> list[Event]:
-        questions = self._open[partition].get(session)
-        if questions is None:
+        questions = self._open[partition].get(session, ())
+        kinds = _ANSWERS[type(event)]
+        question = next((each for each in questions if isinstance(each.command, kinds)), None)
+        if question is None:
             return []  # of another node's client, or of one that is gone
-        question = questions.popleft()
-        if not questions:
-            del self._open[partition][session]
-        question.waiting.discard(partition)
+        if isinstance(event, SessionClosed):
+            self._stop_waiting(partition, session)  # also for what will never be answered
+            seat = self._seats_in[partition].get(session)
+            if seat is not None:
+                self._leave(seat, partition)
+        else:
+            self._strike_out(question, partition, session)
         question.answers[partition] = event
         if question.void:
-            self._undo(question)
+            self._void(question)
             return []
         if question.waiting:
+            self._note(question, partition, event)
             return []
         return [self._whole(question, partition)]
 
-    def _undo(self, question: _Question) -> None:
-        """End the sessions that a login was granted which failed as a whole."""
+    def _strike_out(self, question: _Question, partition: str, session: str) -> None:
+        questions = self._open[partition][session]
+        questions.remove(question)
+        if not questions:
+            del self._open[partition][session]
+        question.waiting.discard(partition)
+
+    # Logins that one partition has granted, and another not yet
+
+    def _note(self, question: _Question, partition: str, event: Event) -> None:
+        if isinstance(event, SessionOpened) and event.session != event.asker:
+            self._granted[partition, event.session] = question
+            self._granted_to.setdefault((partition, event.participant), {})[question] = None
+
+    def _forget_grants(self, question: _Question) -> None:
+        for partition, event in question.answers.items():
+            if isinstance(event, SessionOpened):
+                if self._granted.get((partition, event.session)) is question:
+                    del self._granted[partition, event.session]
+                same = self._granted_to.get((partition, event.participant), {})
+                same.pop(question, None)
+                if not same:
+                    self._granted_to.pop((partition, event.participant), None)
+
+    def _revoke(self, question: _Question, partition: str, why: tuple[ErrorCode, str]) -> None:
+        """What a partition granted to a login that still waits for others is void."""
+        self._forget_grants(question)
+        who = question.command.participant, question.command.session
+        question.answers[partition] = LoginRefused(*who, *why)
+        for other, event in question.answers.items():
+            self._note(question, other, event)
+
+    def _void(self, question: _Question) -> None:
+        """Nobody waits for it: end the sessions that it was granted."""
+        question.void = True
+        self._forget_grants(question)
         for partition, event in question.answers.items():
             if isinstance(event, SessionOpened) and event.session != event.asker:
                 close = CloseSession(event.participant, event.session, event.generation)
@@ -261,12 +333,13 @@ class Gathering:
 
     def _whole(self, question: _Question, partition: str) -> Event:
         """One answer out of those of the partitions, the last of which was `partition`."""
+        self._forget_grants(question)
         command = question.command
         answers = [question.answers[name] for name in self._partitions if name in question.answers]
         who = command.participant, command.session
         refused = [each for each in answers if isinstance(each, CommandRefused | LoginRefused)]
         if refused:
-            self._undo(question)
+            self._void(question)
             # What is wrong for good says more than what is wrong for now.
             refused.sort(key=lambda each: each.code is ErrorCode.UNAVAILABLE)
             return replace(refused[0], session=command.session)
@@ -300,7 +373,8 @@ class Gathering:
             return home  # one without a name, which only told that it is there
         places = {name: (event.session, event.generation) for name, event in opened.items()}
         name = _BETWEEN.join(f"{name}{_OF}{session}" for name, (session, _) in places.items())
-        seat = self._seats[name] = _Seat(name, home.participant, home.generation, places)
+        seat = _Seat(name, home.participant, home.generation, places)
+        self._seats[name, home.generation] = seat
         for each, (session, _) in places.items():
             self._seats_in[each][session] = seat
         recovered = [each.recovered for each in opened.values() if each.recovered is not None]

@@ -54,6 +54,12 @@ class PartitionedExchange(Exchange):
             full = self._parts[name].submit(told) or full
         return full
 
+    def abandon(self, session: str) -> bool:
+        """Wait for no partition that is away."""
+        found = self._gathering.abandon(session)
+        self._tell_what_is_due()
+        return found
+
     async def drain(self) -> None:
         """Wait for all."""
         await asyncio.gather(*(part.drain() for part in self._parts.values()))

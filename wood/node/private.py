@@ -75,6 +75,7 @@ class PrivateConnection(Connection):
         self._login_due = False
         self._gone = False
         self._later: asyncio.TimerHandle | None = None  # the end of the time for a login
+        self._waiting: asyncio.TimerHandle | None = None  # the end of the time for its answer
         self._refusal = b""  # the answer to a login, which waits
         self._refusing: asyncio.TimerHandle | None = None
         self._pulse: Pulse | None = None
@@ -134,6 +135,7 @@ class PrivateConnection(Connection):
         )
         session.logged_in(event)
         self._login_due = False
+        self._stop_waiting()
         if self.finishing:
             self._log_out()
             return None
@@ -179,11 +181,12 @@ class PrivateConnection(Connection):
             self.session.unguarded()
             return
         self._login_due = False
+        self._stop_waiting()
         if self._gone:
             self._leave()
             return
         delay = 0.0
-        if event.code is not ErrorCode.UNAVAILABLE:
+        if event.code is ErrorCode.UNAUTHORIZED:
             failed = self._node.failures.delay(self.address)
             delay = 0.0 if self._deaf else failed
             log.warning("%s %s from %s: a login failed", self.kind, self.name, self.address)
@@ -244,8 +247,22 @@ class PrivateConnection(Connection):
         self._gone = True
         self._rest()
         # The answer to a login must find somebody who takes it back.
-        if not self._login_due:
+        if not self._login_due or self._abandon():
             self._leave()
+
+    def _abandon(self) -> bool:
+        """Wait for a login no longer, if there is a partition that may be away for long."""
+        if self._node.exchange.abandon(self.session.name):
+            self._login_due = False
+        return not self._login_due
+
+    def _give_up(self) -> None:
+        """A partition is away: the client may find a better node, and must not be held here."""
+        self._waiting = None
+        if self._abandon():
+            text = "a part of the exchange does not answer now; log in again"
+            self._refusal = self.reports.error(ErrorCode.UNAVAILABLE, text)
+            self._refuse()
 
     def _leave(self) -> None:
         self._node.router.remove(self)
@@ -254,6 +271,7 @@ class PrivateConnection(Connection):
     def _rest(self) -> None:
         """Nothing more happens by itself."""
         self._cancel_timer()
+        self._stop_waiting()
         if self._refusing is not None:
             self._refusing.cancel()
             self._refusing = None
@@ -262,6 +280,11 @@ class PrivateConnection(Connection):
             self._pulse = None
         if self._replay is not None:
             self._replay.cancel()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _cancel_timer(self) -> None:
         if self._later is not None:
@@ -313,6 +336,9 @@ class PrivateConnection(Connection):
         if isinstance(commands[-1], QUERIES):
             self._answer_due = True
             self._login_due = isinstance(commands[-1], OpenSession)
+            if self._login_due and len(self._node.exchange.partitions) > 1:
+                timeout = self._node.settings.login_timeout
+                self._waiting = asyncio.get_running_loop().call_later(timeout, self._give_up)
             self.pause(Pause.ANSWER)
 
     def _refuse_here(self, commands: Sequence[Command]) -> list[Command]:

@@ -24,7 +24,7 @@ from wood.model.orders import FOK, GTC, IOC
 from wood.model.participants import NAME_RULE, digest, is_name
 from wood.node.throttle import Throttle
 from wood.wire import messages
-from wood.wire.checks import by_partition, numeric_id
+from wood.wire.checks import by_partition, numeric_id, unserved
 from wood.wire.json_lines import LINE_LIMIT, private_json
 from wood.wire.message_pack import FIRST_BYTES, MessagePack
 from wood.wire.messages import MAX_ORDER_ID, NOTHING, Message, Unreadable
@@ -38,7 +38,7 @@ MIN_HEARTBEAT, MAX_HEARTBEAT = 0.1, 3600.0
 """Seconds that a client may ask for."""
 
 MAX_SESSION = 40
-"""Characters of the name of a session in a partition."""
+"""Characters of the name of a session in one partition."""
 
 
 class Session:
@@ -291,13 +291,10 @@ class Session:
             raise Refusal(ErrorCode.INVALID, "this connection has logged in already")
         if self._ordered:
             raise Refusal(ErrorCode.INVALID, "log in before the first order")
-        name, session, heartbeat = message.participant, message.session, message.heartbeat
+        name, heartbeat = message.participant, message.heartbeat
         if not is_name(name):
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
         partitions = self._instruments.partitions
-        longest = MAX_SESSION * len(partitions)
-        if session is not None and not (len(session) <= longest and session.isascii()):
-            raise Refusal(ErrorCode.INVALID, "session is none that this exchange names")
         if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
             text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"
             raise Refusal(ErrorCode.INVALID, text)
@@ -345,8 +342,10 @@ def _seen(message: messages.Login, partitions: tuple[str, ...]) -> dict[str, See
     """What one who logs in had in each partition. A bare number is one of the first."""
     home = partitions[0]
     sessions = {} if message.session is None else names_in(message.session, home)
-    if message.session is not None and not sessions.keys() & partitions:
-        sessions = {home: message.session}  # no name of ours, as the engine will say
+    if any(len(name) > MAX_SESSION or not name.isascii() for name in sessions.values()):
+        raise Refusal(ErrorCode.INVALID, "session is none that this exchange names")
+    for partition in sessions.keys() - set(partitions):
+        raise Refusal(ErrorCode.UNAVAILABLE, unserved(partition))
     numbers = by_partition("lastSeq", message.last_seq, partitions)
     epochs = by_partition("epoch", message.epoch, partitions)
     return {

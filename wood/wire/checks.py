@@ -82,12 +82,20 @@ def by_partition(name: str, value: Number | None, partitions: Sequence[str]) -> 
         return {}
     if not isinstance(value, dict):
         value = {partitions[0]: value}
+    if not value:
+        raise _invalid(f"{name} must have an integer for a partition at least")
     for partition, number in value.items():
         if partition not in partitions:
-            raise _invalid(f"{name} names a partition that there is not")
+            raise Refusal(ErrorCode.UNAVAILABLE, unserved(partition))
         if not 0 <= number <= MAX_NUMBER:
             raise _invalid(f"{name} must be from 0 to {MAX_NUMBER}")
     return value
+
+
+def unserved(partition: str) -> str:
+    """What to say to one who comes from a node that knows more partitions: another one may."""
+    name = partition[:16] if partition.isascii() and partition.isalnum() else "?"
+    return f"this node does not serve the partition {name}; try another"
 
 
 _ID_TEXT = f"orderId must be an integer from 0 to {MAX_ORDER_ID}"
