@@ -138,14 +138,27 @@ def test_what_an_operator_does_is_done_in_all(
     assert run_wood_here("export", *where).returncode == 1
 
 
-def test_the_same_instrument_in_another_partition_is_refused(
+def test_a_node_that_puts_an_instrument_elsewhere_is_refused(
     redis_url: str, prefix: str, start_server: StartServer
 ) -> None:
-    start(start_server, redis_url, prefix, *WOOD, *GOLD, nodes=1)
-    moved = ("-s", "-m", "--redis", redis_url, "--prefix", prefix, "--lease", "1")
-    done = run_wood_here(*moved, *WOOD, "--instrument", "GOLD")
-    assert done.returncode == 1
-    assert "the instruments: WOOD:0.01:1 there" in done.stderr
+    """Also when nobody runs: the book that persists would stay behind."""
+    cluster = start(start_server, redis_url, prefix, "--persist", *WOOD, *GOLD, nodes=1)
+    moved = ("-s", "-m", "--redis", redis_url, "--prefix", prefix, "--lease", "1", "--persist")
+    for running in (True, False):
+        if not running:
+            assert cluster.nodes.pop().stop() == 0
+        for listed, said in (
+            ([*WOOD, "--instrument", "GOLD"], "GOLD is in the partition metals there, main here"),
+            ([*WOOD, "--instrument", "GOLD@b"], "GOLD is in the partition metals there, b here"),
+            ([*GOLD, *WOOD], "the default one is WOOD there, GOLD here"),
+            (["--instrument", "GOLD"], "the default one is WOOD there, GOLD here"),
+        ):
+            done = run_wood_here(*moved, *listed)
+            assert done.returncode == 1
+            assert said in done.stderr
+    where = ("--redis", redis_url, "--prefix", prefix)
+    assert run_wood_here("reset", "--yes", *where).returncode == 0
+    start(start_server, redis_url, prefix, "--persist", *WOOD, "--instrument", "GOLD@b", nodes=1)
 
 
 def test_a_single_server_has_one_partition() -> None:

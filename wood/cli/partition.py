@@ -12,6 +12,7 @@ import msgspec
 from wood.exchange.cluster.admin import Partition, partitions
 from wood.exchange.cluster.client import URL
 from wood.exchange.cluster.keys import PREFIX
+from wood.exchange.cluster.layout import Layout
 from wood.model.errors import ConfigError
 from wood.model.events import Batch, Event
 
@@ -123,6 +124,11 @@ async def _reset(url: str, prefix: str, yes: bool) -> None:
                 err=True,
             )
         cleared = sum([await partition.clear(_say_waiting) for partition in found.values()])
+        layout = Layout(url, prefix)
+        try:
+            await layout.forget()
+        finally:
+            await layout.close()
         click.echo(f"cleared: {cleared} orders were open")
     finally:
         await _close(found)

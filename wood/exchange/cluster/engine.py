@@ -7,7 +7,7 @@ from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.layout import Layout
 from wood.exchange.exchange import Exchange
 from wood.exchange.partitioned import PartitionedExchange
-from wood.model.instruments import PARTITION, Instruments
+from wood.model.instruments import Instruments
 
 
 async def cluster_engine(
@@ -18,11 +18,10 @@ async def cluster_engine(
     Chooses where new partitions are to live. Raises `ConfigError` if there is no fit server.
     """
     make = partial(_partition, url, prefix, options)
-    if tuple(instruments.partitions) == (PARTITION,):
-        return make({PARTITION: PARTITION}, PARTITION, instruments)
     layout = Layout(url, prefix)
     try:
         tags = await layout.settle(instruments.partitions)
+        await layout.agree(instruments)
         await layout.admit(tags)
     finally:
         await layout.close()

@@ -32,6 +32,8 @@ has a time to live. Nothing else in the database is ever touched.
 What stands in brackets are MessagePack values one after the other. A *key* is a price in ticks,
 negative for bids. Lots, numbers and times are whole.
     partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself
+    listed          hash    symbol -> its partition, and `*` -> the default symbol; where there are
+                            several partitions, under the tag `main` only, until `wood reset`
 
 The channel `<prefix>:{<tag>}:events:<id>` carries each entry as it is written. It ends with
 the id of the partition, since all databases of a server share its channels; an empty message asks
@@ -63,6 +65,7 @@ class Keys:
         *_, self.participants, self.sessions, _, self.placed, self.leaving = self.fixed
         self.beats = self._start + "beats"
         self.partitions = self._start + "partitions"
+        self.listed = self._start + "listed"
         self.cleared = [key for key in self.fixed[3:] if key != self.participants]
         """Those that go when the book is cleared, beside the first three and the instruments'."""
 

@@ -1,9 +1,10 @@
-"""Which partitions there are, and under which hash tags: written down once, found by everybody.
+"""Which partitions there are, what is in them, and their hash tags: written once, for everybody.
 
 In a Redis Cluster the tag decides on which master a partition lives, and names chosen without a
 look at it can all share one. So the first node that knows a partition chooses its tag: its name, or
 if that lies on a master that has more partitions than another, the first of `name-1`, `name-2` ...
-that does not. What is chosen stays.
+that does not. What is chosen stays. So does which instrument is in which partition: two nodes that
+put it into different ones would have two books of it.
 """
 
 from collections import Counter
@@ -12,7 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from wood.exchange.cluster.client import Client, check_server, connect
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.masters import Masters, masters
-from wood.model.instruments import PARTITION
+from wood.model.errors import ConfigError
+from wood.model.instruments import PARTITION, Instruments
+
+DEFAULT = "*"
+"""What stands for the default instrument among symbols."""
 
 TRIES = 10_000
 """Tags that are looked at; with a hundred masters one in a hundred fits."""
@@ -28,6 +33,7 @@ class Layout:
     def __init__(self, url: str, prefix: str) -> None:
         self._prefix = prefix
         self._key = Keys(prefix).partitions
+        self._listed = Keys(prefix).listed
         self._url = url
         self._client = connect(url, self._key)
 
@@ -55,6 +61,38 @@ class Layout:
 
     def _places(self, found: Masters) -> Places:
         return lambda tag: found.master_of(Keys(self._prefix, tag).meta), found.addresses
+
+    async def agree(self, instruments: Instruments) -> None:
+        """See that no instrument is in another partition for others; write down those that are new.
+
+        Without anything written down there is nothing to disagree with for one who knows only the
+        partition `main`, and nothing is written. Raises `ConfigError` and what the client raises.
+        """
+        wanted = {DEFAULT: instruments.default.symbol}
+        wanted |= {symbol: instrument.partition for symbol, instrument in instruments.items()}
+        found = await self._read_listed()
+        if not found and tuple(instruments.partitions) == (PARTITION,):
+            return
+        if wanted.keys() - found.keys():
+            for name, value in wanted.items():
+                await self._client.hsetnx(self._listed, name, value)
+            found = await self._read_listed()
+        for name, value in wanted.items():
+            if found[name] != value:
+                what = f"{name} is in the partition" if name != DEFAULT else "the default one is"
+                raise ConfigError(
+                    f"this node differs from the cluster in Redis: the instruments: {what} "
+                    f"{found[name]} there, {value} here (start it with the same instruments, use "
+                    "another --prefix, or clear that one with 'wood reset')"
+                )
+
+    async def _read_listed(self) -> dict[str, str]:
+        found = await self._client.hgetall(self._listed)
+        return {name.decode(): value.decode() for name, value in found.items()}
+
+    async def forget(self) -> None:
+        """All is cleared: instruments may go elsewhere. Raises what the client raises."""
+        await self._client.delete(self._listed)
 
     async def admit(self, tags: Mapping[str, str]) -> None:
         """Let the participants log in to partitions that are new. Raises what the client raises."""
