@@ -9,6 +9,9 @@ from wood.client.errors import ProtocolError
 LIMIT = 64 << 20
 """Bytes of the longest message: a hundred thousand open orders need ten million."""
 
+LINE = b"{"
+"""What a message in JSON begins with, and none in MessagePack."""
+
 
 class Frames(ABC):
     """Takes pieces of any size; gives whole messages, each as soon as its last byte is there."""
@@ -84,3 +87,28 @@ class Maps(Frames):
         del self._data[:size]
         self._border += size
         return frame
+
+
+class MapsOrLines(Frames):
+    """What is said to one who speaks MessagePack: in lines, if the server has not heard that yet.
+
+    As when it is full, or begins anew, before the first byte came.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames: Frames | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece. The first byte tells, which no map begins with."""
+        if self._frames is None:
+            self._frames = Lines() if piece.startswith(LINE) else Maps()
+        self._frames.feed(piece)
+
+    def next(self) -> bytes | None:
+        """The next value, or line."""
+        return None if self._frames is None else self._frames.next()
+
+    def rest(self) -> bytes:
+        """What was fed and not given back."""
+        return b"" if self._frames is None else self._frames.rest()
