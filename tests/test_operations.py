@@ -122,8 +122,12 @@ def restored(start_redis: StartRedis, backup: Path) -> RedisServer:
         shutil.copytree(backup, server.folder / "appendonlydir")
         server.start()
         return server
-    # With an append-only file, which is not there, it would not look at a snapshot.
     shutil.copy(backup, server.folder / "dump.rdb")
+    server.start()
+    with server.client() as client:
+        assert client.dbsize() == 0, "with an append-only file it does not look at a snapshot"
+    server.kill()
+    shutil.rmtree(server.folder / "appendonlydir")
     server.start(*NOT_WRITTEN)
     with server.client() as client:
         client.config_set("appendonly", "yes")
