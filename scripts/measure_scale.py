@@ -7,10 +7,13 @@ Redis used for each message: that holds on a noisy machine, and on a larger one.
 
     PYTHONPATH=. .venv/bin/python scripts/measure_scale.py
     PYTHONPATH=. .venv/bin/python scripts/measure_scale.py --shape 1,1,1 --shape 1,1,1,straight
+    PYTHONPATH=. .venv/bin/python scripts/measure_scale.py --shape 1,1,1 --shape 1,1,2,partitions
 
 A shape is EXCHANGES,NODES,SERVERS: so many exchanges that know nothing of one another, each with
-so many nodes, on so many Redis servers in turn; `straight` leaves HAProxy out. Two exchanges are
-what two partitions could be at best, since nobody has to be on both.
+so many nodes, on so many Redis servers in turn; `straight` leaves HAProxy out. With `partitions`
+each exchange has two, an instrument and half of the load in each, and every node serves both; if
+there are several servers they are the masters of a Redis Cluster. Two exchanges are what two
+partitions could be at best, since nobody has to be on both.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -29,9 +33,11 @@ from typing import Any, NamedTuple
 import click
 import uvloop
 
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 from tests.support import PATIENCE, ROOT, Server, eventually
 from wood.tools.bench import server as bench
+from wood.tools.bench.encode import Load as Lines
 from wood.tools.bench.flow import Flow
 from wood.tools.bench.process import HOST, free_ports
 from wood.tools.bench.run import draw
@@ -43,6 +49,9 @@ CANCEL_SHARE, SPREAD = 0.15, 10.0  # as `wood bench` has them
 TRIES = 4
 """How often a round is played at most, until others leave the machine alone."""
 
+PARTITIONS = {"WOOD": "main", "GOLD": "metals"}
+"""The instrument in each; what is said of the first one need not name it."""
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -52,28 +61,46 @@ class Shape(NamedTuple):
     exchanges: int
     nodes: int
     servers: int
-    straight: bool
+    straight: bool = False
+    partitions: bool = False
 
     def __str__(self) -> str:
         exchanges = "" if self.exchanges == 1 else f"{self.exchanges} exchanges of "
         servers = "" if self.exchanges == 1 else f", {self.servers} Redis"
+        if self.partitions:
+            servers = f", 2 partitions, {self.servers} Redis"
         nodes = f"{self.nodes} node{'s' * (self.nodes > 1)}"
         return f"{exchanges}{nodes}{servers}{', no HAProxy' * self.straight}"
 
+    @property
+    def symbols(self) -> list[str]:
+        """What is traded in each exchange."""
+        return list(PARTITIONS)[: 1 + self.partitions]
+
+    @property
+    def sharded(self) -> bool:
+        """Whether it wants a Redis Cluster."""
+        return self.partitions and self.servers > 1
+
 
 SHAPES = (
-    Shape(1, 1, 1, False),
-    Shape(1, 1, 1, True),
-    Shape(1, 2, 1, False),
-    Shape(1, 3, 1, False),
-    Shape(2, 1, 1, False),
-    Shape(2, 1, 2, False),
+    Shape(1, 1, 1),
+    Shape(1, 1, 1, straight=True),
+    Shape(1, 2, 1),
+    Shape(1, 3, 1),
+    Shape(2, 1, 1),
+    Shape(2, 1, 2),
 )
+
+
+Store = tuple[str, list[int]]
+"""Where Redis is, and its processes."""
 
 
 class Exchange(NamedTuple):
     """One that runs: where clients connect, and the processes of each part but the generator."""
 
+    symbols: list[str]
     private: list[int]
     public: list[int]
     processes: dict[str, list[int]]
@@ -102,23 +129,31 @@ class Load:
 
     def __init__(self, exchanges: Sequence[Exchange], connections: int, in_flight: int) -> None:
         self._exchanges = exchanges
-        self._each = connections // len(exchanges)
+        self._markets = [(each, symbol) for each in exchanges for symbol in each.symbols]
+        self._each = connections // len(self._markets)
         self._in_flight = in_flight
-        self._servers = [bench.Server(HOST, each.private, PATIENCE) for each in exchanges]
+        self._servers = [bench.Server(HOST, each.private, PATIENCE) for each, _ in self._markets]
         self._flows = [
-            Flow(self._each, CANCEL_SHARE, SPREAD, seed) for seed in range(1, len(exchanges) + 1)
+            Flow(self._each, CANCEL_SHARE, SPREAD, seed)
+            for seed in range(1, len(self._markets) + 1)
         ]
 
     async def connect(self) -> None:
-        """Open all connections, and a subscriber to each exchange."""
-        for server, exchange in zip(self._servers, self._exchanges, strict=True):
+        """Open all connections, and a subscriber to each instrument."""
+        for server, (exchange, symbol) in zip(self._servers, self._markets, strict=True):
             await server.connect(self._each, self._in_flight)
-            await server.subscribe(exchange.public[:1], 1)
+            hello = b"" if symbol == exchange.symbols[0] else _SUBSCRIBE % symbol.encode()
+            await server.subscribe(exchange.public[:1], 1, hello)
 
     async def play(self, orders: int) -> Measured:
         """One round, on all exchanges at the same time."""
         share = orders // len(self._servers)
-        loads = [await draw(flow, share) for flow in self._flows]
+        loads = [
+            [named(lines, symbol) if symbol != exchange.symbols[0] else lines for lines in drawn]
+            for (exchange, symbol), drawn in zip(
+                self._markets, [await draw(flow, share) for flow in self._flows], strict=True
+            )
+        ]
         before, busy, began = self._cpu(), machine_cpu(), time.perf_counter()
         await asyncio.gather(
             *(server.play(load) for server, load in zip(self._servers, loads, strict=True))
@@ -142,16 +177,27 @@ class Load:
         return cpu
 
 
+_SUBSCRIBE = b'{"message":"subscribe","symbols":["%b"]}\n'
+
+
+def named(lines: Lines, symbol: str) -> Lines:
+    """The same requests for another instrument than the default one."""
+    data = bytes(lines.data).replace(b"}\n", b',"symbol":"%b"}\n' % symbol.encode())
+    sizes = map(len, data.splitlines(keepends=True))
+    return Lines(memoryview(data), list(accumulate(sizes, initial=0)))
+
+
 class Shaped(click.ParamType[Any]):
     """A shape on the command line."""
 
     name = "shape"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Shape:
-        found = re.fullmatch(r"([1-9]),([1-3]),([1-9])(,straight)?", value)
+        found = re.fullmatch(r"([1-9]),([1-3]),([1-9])(,partitions)?(,straight)?", value)
         if not found:
-            self.fail("give EXCHANGES,NODES,SERVERS, such as 1,3,1 or 2,1,2,straight")
-        return Shape(int(found[1]), int(found[2]), int(found[3]), bool(found[4]))
+            self.fail("give EXCHANGES,NODES,SERVERS, such as 1,3,1 or 1,1,2,partitions,straight")
+        numbers = int(found[1]), int(found[2]), int(found[3])
+        return Shape(*numbers, straight=bool(found[5]), partitions=bool(found[4]))
 
 
 @click.command(help=__doc__)
@@ -183,15 +229,26 @@ def main(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wood-scale-")))
         written = ("no",) if append == "off" else ("yes", "--appendfsync", append)
-        stores: list[tuple[str, list[int]]] = [(url, []) for url in urls]
-        while len(stores) < max(shape.servers for shape in shapes):
-            redis = RedisServer(folder, "--appendonly", *written, binary=redis_server)
+        options = ("--appendonly", *written)
+        stores: list[Store] = [(url, []) for url in urls]
+        while len(stores) < max((s.servers for s in shapes if not s.sharded), default=0):
+            redis = RedisServer(folder, *options, binary=redis_server)
             stack.callback(redis.close)
             stores.append((redis.url, [redis.process.pid]))
+        sharded: dict[int, Store] = {}
+        for masters in {shape.servers for shape in shapes if shape.sharded}:
+            cluster = RedisCluster(folder, *options, masters=masters, binary=redis_server)
+            stack.callback(cluster.close)
+            sharded[masters] = cluster.url, [each.process.pid for each in cluster.servers]
         running = [
             [
                 stack.enter_context(
-                    exchange(folder, shape, stores[number % shape.servers], haproxy)
+                    exchange(
+                        folder,
+                        shape,
+                        sharded[shape.servers] if shape.sharded else stores[number % shape.servers],
+                        haproxy,
+                    )
                 )
                 for number in range(shape.exchanges)
             ]
@@ -264,13 +321,13 @@ def shares(rounds: Sequence[Measured], what: str) -> Iterator[str]:
 
 
 @contextmanager
-def exchange(
-    folder: Path, shape: Shape, store: tuple[str, list[int]], haproxy: str
-) -> Iterator[Exchange]:
+def exchange(folder: Path, shape: Shape, store: Store, haproxy: str) -> Iterator[Exchange]:
     """Nodes with a prefix of their own, and HAProxy before them unless the shape has none."""
     url, redis = store
     with ExitStack() as stack:
         options = ["-m", "--redis", url, "--prefix", f"wood-scale-{os.urandom(6).hex()}"]
+        if shape.partitions:
+            options += [f"--instrument={symbol}@{name}" for symbol, name in PARTITIONS.items()]
         health = free_ports(shape.nodes)
         nodes = []
         for port in health:
@@ -283,7 +340,7 @@ def exchange(
         else:
             pid, private, public = stack.enter_context(balancer(folder, nodes, health, haproxy))
             processes["HAProxy"] = [pid]
-        yield Exchange(private, public, processes)
+        yield Exchange(shape.symbols, private, public, processes)
 
 
 @contextmanager

@@ -38,7 +38,8 @@ class Chaos:
         self._random = random
         self._log = log
         self._forks = forks
-        self._partitions = partitions
+        # Where they are, Redis cannot be asked when it is needed.
+        self._journals = [cluster.of(name).journal for name in partitions]
         self._frozen: set[int] = set()
         self._dead: set[int] = set()
         self._begin = time.monotonic()
@@ -111,7 +112,7 @@ class Chaos:
     def _restart_redis(self) -> None:
         self._redis.kill()
         if self._forks and self._random.random() < 0.5:
-            journals = [self._cluster.of(name).journal for name in self._partitions]
+            journals = self._journals
             if len(journals) > 1 and self._random.random() < 0.5:
                 self._say("Redis killed, a partition loses its end")
                 self._redis.lose(LOST, self._random.choice(journals))

@@ -147,7 +147,8 @@ class ClientLine:
         self._account.hear({"message": "orders", "orders": _listed(orders)})
 
     def _trace(self, mark: str, frame: bytes) -> None:
-        message = msgpack.unpackb(frame) if self._packed else json.loads(frame)
+        packed = self._packed and not frame.startswith(b"{")
+        message = msgpack.unpackb(frame) if packed else json.loads(frame)
         what = message["message"]
         if mark == ">":
             self._heard_login = self._heard_login and what != "login"

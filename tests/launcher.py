@@ -54,7 +54,7 @@ class Launcher:
                 self._screen, out = pty.openpty()
                 fcntl.ioctl(out, termios.TIOCSWINSZ, struct.pack("4H", 24, terminal, 0, 0))
                 files.callback(os.close, out)
-                more["TERM"] = "xterm"
+                more |= {"TERM": "xterm", "COLUMNS": ""}  # the terminal tells how wide it is
             self.process = subprocess.Popen(
                 [*command, *options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT,

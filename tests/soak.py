@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
@@ -116,8 +117,11 @@ def soak(plan: Plan, start: Start, redis: RedisServer, log: Callable[[str], None
         books = settle(cluster, fleet, plan.markets)
         result.seconds = time.monotonic() - begin
         log(f"{result.seconds:7.2f} s  settled")
-    finally:
-        fleet.stop()
+    except BaseException:
+        with suppress(BaseException):  # what broke first is what is to be told
+            fleet.stop()
+        raise
+    fleet.stop()
     judge(result, cluster, fleet, books, forks=plan.forks)
     return result
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
 
 from tests.client_plays import ENCODINGS, alice, free_port, run, stuck_server, take
 from tests.fake_exchange import Engine, FakeExchange
+from tests.support import Server
 from wood.client import (
     Client,
     ConnectionLost,
@@ -236,6 +238,31 @@ def test_a_server_without_room_is_left_for_the_next(code: str) -> None:
                 assert len(free.engine.taken) == 1
 
     run(play())
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_server_that_has_not_heard_how_one_speaks(
+    start_server: Callable[..., Server], encoding: Literal["json", "msgpack"]
+) -> None:
+    """It says in JSON that it has no room; one who speaks MessagePack understands that too."""
+    server = start_server("--max-connections", "1")
+    with server.trader() as other:
+        assert other.ask({"message": "cancelAll"})["canceled"] == 0
+        refused = asyncio.Event()
+
+        def heard(mark: str, frame: bytes) -> None:
+            if mark == "<" and b'"code":"limit"' in frame:
+                refused.set()
+                other.socket.close()  # so that there is room
+
+        async def play() -> None:
+            address = f"{server.host}:{server.private}"
+            async with Client([address], "alice", encoding=encoding, trace=heard) as client:
+                await client.create("BUY", 1, 1)
+                assert isinstance(await anext(client), New)
+            assert refused.is_set()
+
+        run(play())
 
 
 # What ends it for good

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wood.client import frames as frames_module
 from wood.client.errors import ProtocolError
-from wood.client.frames import Frames, Lines, Maps
+from wood.client.frames import Frames, Lines, Maps, MapsOrLines
 
 MAPS = [{"a": 1}, {}, {"b": "x" * 300, "c": [1, {"d": None}]}, {"e": 2**64 - 1}]
 
@@ -47,13 +47,13 @@ def test_maps(cuts: list[int]) -> None:
 
 
 @given(cuts=CUTS)
-def test_a_line_among_maps(cuts: list[int]) -> None:
-    """From a server that does not know yet, or not any more, what its client speaks."""
-    first, last = msgpack.packb(MAPS[0]), msgpack.packb(MAPS[1])
-    line = b'{"message":"error","error":"too many connections","code":"limit"}'
-    frames = Maps()
-    assert fed(frames, first + line + b"\n" + last + b"{", cuts) == [first, line, last]
-    assert frames.rest() == b"{"
+def test_a_connection_is_in_maps_or_in_lines(cuts: list[int]) -> None:
+    packed = [msgpack.packb(each) for each in MAPS]
+    assert fed(MapsOrLines(), b"".join(packed) + b"\x81", cuts) == packed
+    lines = MapsOrLines()
+    assert (lines.next(), lines.rest()) == (None, b"")
+    assert fed(lines, b'{"a":1}\n{"b":2}\n{"half', cuts) == [b'{"a":1}', b'{"b":2}']
+    assert lines.rest() == b'{"half'
 
 
 def test_the_rest_can_go_on_in_another_encoding() -> None:

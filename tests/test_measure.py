@@ -31,7 +31,7 @@ def test_idle_connections(full: bool) -> None:
     assert "a trade, 3 times, 60 subscribers are told" in said
 
 
-@pytest.mark.parametrize("shape", ["1,2,1", "2,1,2,straight"])
+@pytest.mark.parametrize("shape", ["1,2,1", "2,1,2,straight", "1,1,2,partitions,straight"])
 def test_scale(shape: str) -> None:
     if not shape.endswith("straight") and shutil.which("haproxy") is None:
         pytest.skip("no haproxy on the PATH")

@@ -93,7 +93,7 @@ def test_the_whole(start: Start, path: str) -> None:
     children = [pid for pid in cluster.processes() if pid != cluster.process.pid]
     assert all(os.getsid(pid) == pid for pid in children), "Ctrl-C would reach them too"
     assert bool(cluster.processes("haproxy")) == (path == WITH_HAPROXY)
-    eventually(lambda: bool(re.search("last event [1-9]", cluster.status())), "trading")
+    eventually(lambda: bool(re.search("events [1-9]", cluster.status())), "trading")
     eventually(lambda: "events/s " in cluster.status(), "its speed")
 
     async def play() -> tuple[Alice, list[int]]:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import Cluster as Nodes
+from tests.cluster import Start
 from tests.launcher import HAPROXY, Launcher
-from tests.support import PATIENCE, ROOT
+from tests.support import PATIENCE, ROOT, create
+from wood.exchange.cluster.admin import Progress
 from wood.model.errors import ConfigError
 from wood.tools.cluster import Settings
 from wood.tools.cluster import child as child_module
@@ -23,6 +26,7 @@ from wood.tools.cluster.nodes import Node
 from wood.tools.cluster.ports import Inner, front, reachable
 from wood.tools.cluster.run import Cluster
 from wood.tools.cluster.screen import Screen
+from wood.tools.cluster.status import Status
 from wood.tools.cluster.store import locked
 
 
@@ -293,6 +297,40 @@ class TestFolder:
         with pytest.raises(ClusterFailed, match="too long a path for sockets"), passing_folder():
             pass
         assert not list(deep.iterdir())
+
+
+def test_the_status_is_that_of_all_partitions(
+    redis_url: str, prefix: str, start_server: Start
+) -> None:
+    """Also of one that nodes bring which come later."""
+
+    async def test() -> None:
+        progress = Progress(redis_url, prefix)
+        status = Status([], progress)
+
+        async def line() -> str:
+            return (await status.line()).removeprefix("nodes 0 of 0, connections , ")
+
+        async def rest(count: int, *options: str) -> None:
+            nodes = await asyncio.to_thread(
+                Nodes, start_server, redis_url, prefix, *options, nodes=1
+            )
+            symbol = options[-1].partition("@")[0]
+            with nodes.nodes[0].trader() as peer:
+                for number in range(count):  # at prices of their own: each is two events
+                    order = create(number, "BUY", 5 + number, 1) | {"symbol": symbol}
+                    assert peer.ask(order)["report"] == "NEW"
+
+        try:
+            assert await line() == "no book yet"
+            await rest(3, "--instrument", "WOOD")
+            assert await line() == "events 6, open orders 3"
+            await rest(2, "--instrument", "WOOD", "--instrument", "GOLD@metals")
+            assert re.fullmatch(r"events/s \d+, events 10, open orders 5", await line())
+        finally:
+            await progress.close()
+
+    asyncio.run(test())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

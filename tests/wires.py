@@ -12,6 +12,7 @@ class Wire:
 
     def __init__(self, packed: bool = False) -> None:
         self.packed = packed
+        self._in_lines: bool | None = None
         self._data = b""
         self._unpacker = msgpack.Unpacker()
 
@@ -23,7 +24,9 @@ class Wire:
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The messages that are complete with `data`."""
-        if self.packed:
+        if self._in_lines is None:  # before it has heard us, a server speaks JSON
+            self._in_lines = not self.packed or data.startswith(b"{")
+        if not self._in_lines:
             self._unpacker.feed(data)
             yield from self._unpacker
             return

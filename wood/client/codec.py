@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from wood.client.frames import Frames, Lines, Maps
+from wood.client.frames import LINE, Frames, Lines, MapsOrLines
 from wood.client.replies import Private, decode, unpack
 from wood.client.requests import Message, encode, pack
 
@@ -20,9 +20,13 @@ class Codec(Struct, frozen=True):
     encode: Callable[[Message], bytes]
 
 
+def _either(frame: bytes) -> Private:
+    return decode(frame) if frame.startswith(LINE) else unpack(frame)
+
+
 CODECS: dict[str, Codec] = {
     "json": Codec(Lines, decode, encode),
-    "msgpack": Codec(Maps, unpack, pack),
+    "msgpack": Codec(MapsOrLines, _either, pack),
 }
 
 

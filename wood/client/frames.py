@@ -9,6 +9,9 @@ from wood.client.errors import ProtocolError
 LIMIT = 64 << 20
 """Bytes of the longest message: a hundred thousand open orders need ten million."""
 
+LINE = b"{"
+"""What a message in JSON begins with, and none in MessagePack."""
+
 
 class Frames(ABC):
     """Takes pieces of any size; gives whole messages, each as soon as its last byte is there."""
@@ -58,11 +61,7 @@ class Lines(Frames):
 
 
 class Maps(Frames):
-    """MessagePack values, one after the other.
-
-    A line of JSON may stand between them: a server that closes a connection before it has heard
-    which encoding that speaks can only say why in the other one.
-    """
+    """MessagePack values, one after the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,8 +75,6 @@ class Maps(Frames):
 
     def next(self) -> bytes | None:
         """The next value. It is found by skipping, so that half of one costs nothing."""
-        if self._data.startswith(b"{"):
-            return self._next_line()
         try:
             self._framer.skip()
         except msgpack.OutOfData:
@@ -91,14 +88,27 @@ class Maps(Frames):
         self._border += size
         return frame
 
-    def _next_line(self) -> bytes | None:
-        end = self._data.find(b"\n")
-        if end < 0:
-            self._check()
-            return None
-        line = bytes(self._data[:end])
-        del self._data[: end + 1]
-        self._framer = msgpack.Unpacker(max_buffer_size=0)
-        self._framer.feed(bytes(self._data))
-        self._border = 0
-        return line
+
+class MapsOrLines(Frames):
+    """What is said to one who speaks MessagePack: in lines, if the server has not heard that yet.
+
+    As when it is full, or begins anew, before the first byte came.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames: Frames | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece. The first byte tells, which no map begins with."""
+        if self._frames is None:
+            self._frames = Lines() if piece.startswith(LINE) else Maps()
+        self._frames.feed(piece)
+
+    def next(self) -> bytes | None:
+        """The next value, or line."""
+        return None if self._frames is None else self._frames.next()
+
+    def rest(self) -> bytes:
+        """What was fed and not given back."""
+        return b"" if self._frames is None else self._frames.rest()

@@ -125,9 +125,7 @@ def decode(frame: bytes) -> Private:
 
 
 def unpack(frame: bytes) -> Private:
-    """What a MessagePack map says, or a line of JSON instead of one. Raises `ProtocolError`."""
-    if frame.startswith(b"{"):
-        return decode(frame)
+    """What a MessagePack map says. Raises `ProtocolError`."""
     try:
         return _msgpack.decode(frame)
     except (msgspec.MsgspecError, ValueError) as error:

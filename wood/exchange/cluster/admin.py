@@ -38,6 +38,34 @@ async def partitions(url: str, prefix: str) -> dict[str, "Partition"]:
     return found
 
 
+class Progress:
+    """How far all partitions are together, asked again and again. Close it in the end."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._url = url
+        self._prefix = prefix
+        self._layout = Layout(url, prefix)
+        self._partitions: dict[str, Partition] = {}
+
+    async def ask(self) -> tuple[int, int] | None:
+        """How many events there were, and how many orders are open; None without a partition.
+
+        Also of partitions that were added since. Raises what the client raises.
+        """
+        for tag in (await self._layout.look()).values():
+            if tag not in self._partitions:
+                self._partitions[tag] = Partition(self._url, self._prefix, tag)
+        asked = await asyncio.gather(*(each.progress() for each in self._partitions.values()))
+        found = [each for each in asked if each is not None]
+        return (sum(e for e, _ in found), sum(o for _, o in found)) if found else None
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._layout.close()
+        for partition in self._partitions.values():
+            await partition.close()
+
+
 class Partition:
     """A partition in the Redis at `url`, for one who is no node of it. Close it in the end."""
 

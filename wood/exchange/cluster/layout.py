@@ -40,6 +40,10 @@ class Layout:
     async def tags(self) -> dict[str, str]:
         """By partition, the first one first. Raises `ConfigError` and what the client raises."""
         await check_server(self._client, self._url, persist=False)
+        return await self.look()
+
+    async def look(self) -> dict[str, str]:
+        """The same of a server that is known to do. Raises what the client raises."""
         found = await self._client.hgetall(self._key)
         return {PARTITION: PARTITION} | {name.decode(): tag.decode() for name, tag in found.items()}
 

@@ -108,15 +108,17 @@ class Connection(asyncio.Protocol):
 
 
 class Subscriber(asyncio.Protocol):
-    """Listens to the public feed and counts its lines."""
+    """Listens to the public feed and counts its lines; `hello` is said first."""
 
-    def __init__(self) -> None:
+    def __init__(self, hello: bytes = b"") -> None:
+        self._hello = hello
         self.lines = 0
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember what to close."""
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._hello)
 
     def data_received(self, data: bytes) -> None:
         """Count."""

@@ -62,10 +62,13 @@ class Server:
             await self._open(connection, port)
             self._connections.append(connection)
 
-    async def subscribe(self, ports: Sequence[int], subscribers: int) -> None:
-        """Open connections to the public feed. Raises `ConnectionFailed`."""
+    async def subscribe(self, ports: Sequence[int], subscribers: int, hello: bytes = b"") -> None:
+        """Open connections to the public feed, on each of which `hello` is said.
+
+        Raises `ConnectionFailed`.
+        """
         for port in islice(cycle(ports), subscribers):
-            subscriber = Subscriber()
+            subscriber = Subscriber(hello)
             await self._open(subscriber, port)
             self._subscribers.append(subscriber)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from wood.exchange.cluster.admin import Partition
+from wood.exchange.cluster.admin import Progress
 from wood.tools.children import python
 from wood.tools.cluster.balancer import Balancer, installed
 from wood.tools.cluster.child import Child, keep
@@ -113,7 +113,7 @@ class Cluster:
             ),
             quiet=True,
         )  # fmt: skip
-        self._partition = Partition(url, settings.prefix)
+        self._progress = Progress(url, settings.prefix)
 
     async def run(self) -> None:
         """Start everything and keep it running. Raises `ClusterFailed`."""
@@ -143,7 +143,7 @@ class Cluster:
                 await self._traders.start()
                 group.create_task(keep(self._traders, say))
             self._say_ready()
-            await Status(self._nodes, self._partition).show(self._screen.status)
+            await Status(self._nodes, self._progress).show(self._screen.status)
 
     def _kept(self) -> str:
         data = self._settings.data
@@ -170,7 +170,7 @@ class Cluster:
         await asyncio.gather(*(node.child.stop() for node in self._nodes))
         if self._balancer:
             await self._balancer.child.stop()
-        await self._partition.close()
+        await self._progress.close()
         if self._store:
             await self._store.child.stop()
 

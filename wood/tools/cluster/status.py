@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from wood.exchange.cluster.admin import Partition
+from wood.exchange.cluster.admin import Progress
 from wood.exchange.cluster.client import FAILURES
 from wood.tools.cluster.nodes import Node
 
@@ -18,9 +18,9 @@ _ESTABLISHED = "01"
 class Status:
     """Asks nodes and Redis, and remembers the last answer to tell the speed."""
 
-    def __init__(self, nodes: Sequence[Node], partition: Partition) -> None:
+    def __init__(self, nodes: Sequence[Node], progress: Progress) -> None:
         self._nodes = nodes
-        self._partition = partition
+        self._progress = progress
         self._last: tuple[float, int] | None = None
 
     async def show(self, show: Callable[[str], None]) -> None:
@@ -52,21 +52,21 @@ class Status:
     async def _market(self) -> str:
         try:
             async with asyncio.timeout(PATIENCE):
-                found = await self._partition.progress()
+                found = await self._progress.ask()
         except (TimeoutError, *FAILURES):
             self._last = None
             return "Redis does not answer"
         if found is None:
             return "no book yet"
-        seq, resting = found
-        return f"{self._speed(seq)}last event {seq:,}, open orders {resting:,}"
+        events, resting = found
+        return f"{self._speed(events)}events {events:,}, open orders {resting:,}"
 
-    def _speed(self, seq: int) -> str:
+    def _speed(self, events: int) -> str:
         now = asyncio.get_running_loop().time()
-        last, self._last = self._last, (now, seq)
-        if last is None or seq < last[1] or now == last[0]:
+        last, self._last = self._last, (now, events)
+        if last is None or events < last[1] or now == last[0]:
             return ""
-        return f"events/s {(seq - last[1]) / (now - last[0]):,.0f}, "
+        return f"events/s {(events - last[1]) / (now - last[0]):,.0f}, "
 
 
 def _established(ports: set[int]) -> set[str] | None:
