@@ -173,6 +173,8 @@ class Robot:
         self._random = random
         self._window = window
         self._next_id = 1
+        self._passing: set[int] = set()
+        """Its market orders: what is cancelled of one between two reports answers no question."""
 
     @property
     def done(self) -> bool:
@@ -205,7 +207,8 @@ class Robot:
         random, what = self._random, self._random.random()
         busy = {message.get("orderId", 0) for message in self.account.asked}
         if what < 0.25 and 0 not in busy:  # not while all are being cancelled
-            free = [order_id for order_id in self.account.open if order_id not in busy]
+            taboo = busy | self._passing
+            free = [order_id for order_id in self.account.open if order_id not in taboo]
             if free:
                 return self._touch(random.choice(free), what)
         if what > 0.998 and not busy:
@@ -220,6 +223,8 @@ class Robot:
         }
         if what < 0.95:
             message |= {"message": "createOrder", "price": self._price()}
+        else:
+            self._passing.add(order_id)
         return message | self._symbol()
 
     def _symbol(self) -> dict[str, Any]:
