@@ -38,8 +38,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start launchers, without a HAProxy unless told otherwise; end what is left of them."""
     started: list[Launcher] = []
 
-    def start(*options: str, path: str = WITHOUT_HAPROXY) -> Launcher:
-        started.append(Launcher(tmp_path, *options, PATH=path))
+    def start(*options: str, path: str = WITHOUT_HAPROXY, **environment: str) -> Launcher:
+        started.append(Launcher(tmp_path, *options, terminal=None, PATH=path, **environment))
         return started[-1]
 
     yield start
@@ -179,6 +179,26 @@ def test_the_launcher_is_killed(start: Start, path: str) -> None:
     cluster.process.wait(PATIENCE)
     eventually(lambda: not list(cluster.folder.iterdir()), "the folder is gone")
     cluster.left_nothing()
+
+
+@pytest.mark.parametrize("path", FRONTS)
+def test_what_the_environment_says_of_nodes_elsewhere(
+    start: Start, tmp_path: Path, path: str
+) -> None:
+    """Such as those behind a balancer, as docs/operations.md starts them."""
+    elsewhere = {
+        "WOOD_PROXY_PROTOCOL": "192.0.2.1",
+        "WOOD_REUSE_PORT": "1",
+        "WOOD_HEALTH": "1",
+        "WOOD_PERSIST": "1",
+    }
+    data = str(tmp_path / "data")
+    cluster = start("--nodes", "1", "--traders", "1", "--data", data, path=path, **elsewhere)
+    cluster.ready()
+    assert answers(cluster)
+    eventually(lambda: bool(re.search("last event [1-9]", cluster.status())), "trading")
+    assert "started again" not in cluster.said()
+    assert cluster.interrupt() == 0
 
 
 def test_a_second_signal_hurries(start: Start) -> None:

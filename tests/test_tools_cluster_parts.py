@@ -64,7 +64,8 @@ class TestChild:
     def test_it_is_not_told_what_it_is_by_the_environment(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("WOOD_CLIENT", "1")
+        for name in ("CLIENT", "PROXY_PROTOCOL", "REUSE_PORT", "HEALTH", "PRIVATE"):
+            monkeypatch.setenv(f"WOOD_{name}", "1")
         monkeypatch.setenv("WOOD_MAX_RATE", "9")
         shown: list[str] = []
 

@@ -24,8 +24,12 @@ STEADY = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 """Seconds before another start of what ended soon after the last one, twice as long each time."""
 
-OWN_SETTINGS = ("SERVE", "MEMBER", "CLIENT", "REUSE_PORT")
-"""What decides who a child is; whatever the environment says of it, it is not for a child."""
+OWN_SETTINGS = (
+    *("SERVE", "MEMBER", "CLIENT", "CLIENT_PORT"),
+    *("HOST", "PRIVATE", "PUBLIC", "HEALTH", "REUSE_PORT", "PROXY_PROTOCOL"),
+)
+"""What decides who a child is and who connects to it; whatever the environment says of it, it is
+not for a child."""
 
 Say = Callable[[str], None]
 
