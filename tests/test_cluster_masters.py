@@ -74,9 +74,8 @@ OLD, NEW = ("10.0.0.1", 1), ("10.0.0.2", 2)
         ([says(OLD, 1, "s_down,o_down,master"), says(NEW, 2), says(NEW, 2)], NEW),
         # It alone cannot reach the master.
         ([says(NEW, 2, "s_down,master"), None, says(NEW, 2)], NEW),
-        # A minority is better than nobody.
-        ([None, None, says(NEW, 2)], NEW),
-        ([says(NEW, 2), "ERR No such master with that name", "BUSY"], NEW),
+        ([says(NEW, 2), "ERR No such master with that name", says(NEW, 2)], NEW),
+        ([says(NEW, 2)], NEW),
     ],
 )
 def test_the_latest_word_of_most_sentinels_counts(
@@ -98,6 +97,11 @@ def test_the_latest_word_of_most_sentinels_counts(
         (["ERR unknown command 'SENTINEL'"], "no sentinel answers at .*unknown command"),
         (["NOAUTH Authentication required."], "does not let us in.*see sentinel_password"),
         ([None], "no sentinel answers at"),
+        # They may be cut off together with a master that is none any more.
+        ([None, None, says(OLD, 1)], "only 1 of the 3 sentinels at .* where 'x' is, no majority$"),
+        ([says(OLD, 1), None], "only 1 of the 2 "),
+        ([says(OLD, 1), None, says(OLD, 1), None], "only 2 of the 4 "),
+        ([says(NEW, 2), "ERR No such master with that name", "BUSY"], r"no majority \(.+\)$"),
     ],
 )
 def test_sentinels_that_know_no_master(answers: list[list[str] | str | None], said: str) -> None:
