@@ -9,6 +9,7 @@ from typing import Any
 
 import hiredis
 import pytest
+import redis
 from redis.exceptions import MovedError, ReadOnlyError
 
 from tests.engines import with_loop
@@ -157,6 +158,42 @@ def test_who_is_named_must_be_a_master(start_redis: Start) -> None:
                 await client.aclose()
 
     with_loop(test)
+
+
+@pytest.mark.parametrize("how", ["silent", "cut"])
+def test_the_idle_connections_go_with_the_first_that_breaks(start_redis: Start, how: str) -> None:
+    """A machine that vanished answers none: else each would cost a time-out of its own."""
+    old, new = start_redis(), start_redis()
+    answer = says((old.host, old.port), 1)
+
+    async def test() -> None:
+        async with sentinel(answer) as host:
+            client: Any = connect(f"sentinel://{host}/x?socket_timeout=0.5", "key")
+            blocked = [asyncio.create_task(client.blpop(["list"], 0.1)) for _ in range(4)]
+            await asyncio.gather(*blocked)
+            assert len(client.connection_pool._available_connections) == 4
+            answer[:] = says((new.host, new.port), 2)
+            waits = asyncio.create_task(client.blpop(["list"], 0))
+            with old.client() as operator:
+                while operator.info("clients")["blocked_clients"] == 0:
+                    await asyncio.sleep(0.001)
+                if how == "silent":
+                    old.freeze()
+                else:
+                    clients: Any = operator.client_list()
+                    [it] = [each["id"] for each in clients if "b" in each["flags"]]
+                    operator.client_kill_filter(_id=it)
+            with pytest.raises((redis.TimeoutError, redis.ConnectionError)):
+                await waits
+            await asyncio.gather(*(client.set(f"key{number}", "1") for number in range(4)))
+            await client.aclose()
+        with new.client() as operator:
+            assert operator.dbsize() == 4
+
+    try:
+        with_loop(test)
+    finally:
+        old.thaw()
 
 
 @pytest.fixture(scope="module")
