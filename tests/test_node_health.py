@@ -299,6 +299,25 @@ def test_a_node_whose_redis_is_away_is_alive_and_not_ready(
         assert old.ask(create(2, "BUY", 1, 1))["report"] == "NEW", "it was never closed"
 
 
+def test_a_node_whose_redis_is_silent_is_not_ready(
+    start_redis: Callable[..., RedisServer], start_server: Callable[..., Server]
+) -> None:
+    """It finds out by the time-out, which the URL may change."""
+    port, redis = free_port(), start_redis()
+    url = f"{redis.url}?socket_timeout=0.3"
+    (node,) = Cluster(start_server, url, "wood", "--health", str(port), nodes=1).nodes
+    assert ask(port, "/readyz") == READY
+    with node.trader() as old:
+        redis.freeze()
+        try:
+            eventually(lambda: ask(port, "/readyz") == (503, "redis is away\n"))
+            old.send(create(1, "BUY", 1, 1))
+        finally:
+            redis.thaw()
+        eventually(lambda: ask(port, "/readyz") == READY)
+        assert old.message()["report"] == "NEW"
+
+
 def test_a_node_that_starts_is_alive_and_not_ready(
     start_redis: Callable[..., RedisServer], start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
