@@ -17,6 +17,7 @@ import pytest
 from tests.launcher import HAPROXY, HOST, WITH_HAPROXY, Launcher
 from tests.support import PATIENCE, create, eventually, run_wood, run_wood_here
 from wood.client import Client, Fill, New, NotTaken, Report, ReportsLost, Resumed, Unknown
+from wood.tools.cluster import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -213,6 +214,42 @@ def test_a_second_signal_hurries(start: Start) -> None:
     cluster.process.send_signal(signal.SIGINT)
     assert cluster.process.wait(PATIENCE) == 130
     assert time.monotonic() - began < 5, "it waited for the node"
+    cluster.left_nothing()
+
+
+def test_a_node_that_has_to_be_killed_makes_no_orderly_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exit code of `wood cluster` is that of one that was cut off."""
+    heard: list[float] = []
+
+    async def stopped(settings: Settings) -> bool:
+        heard.append(settings.drain)
+        return False
+
+    monkeypatch.setattr("wood.cli.cluster.run_cluster", stopped)
+    for words, environment, drain in (
+        ((), {}, 0),
+        (("--", "--drain", "20"), {}, 20),
+        (("--", "--max-rate", "5", "--drain=2.5"), {"WOOD_DRAIN": "7"}, 2.5),
+        (("--", "--proxy-protocol", "::1"), {"WOOD_DRAIN": "7"}, 7),
+        (("--", "--drain", "no"), {}, 0),  # the node will say so
+    ):
+        assert run_wood_here("cluster", *words, **environment).returncode == 130
+        assert heard.pop() == drain
+
+
+def test_nodes_may_drain(start: Start) -> None:
+    cluster = start("--nodes", "1", "--log-level", "info", "--", "--drain", "60")
+    cluster.ready()
+    with cluster.trader() as peer:
+        assert peer.ask({"message": "instruments"})
+        cluster.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "draining for 60 seconds" in cluster.said(), "it drains")
+        assert "stopping; the nodes drain for 60 s" in cluster.said()
+        assert peer.ask({"message": "instruments"}), "it serves on"
+        cluster.process.send_signal(signal.SIGTERM)
+    assert cluster.process.wait(PATIENCE) == 130
     cluster.left_nothing()
 
 
