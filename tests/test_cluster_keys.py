@@ -1,5 +1,7 @@
 """The catalogue of keys is complete, and all of it is under the prefix and in one slot."""
 
+import re
+
 import pytest
 import redis
 
@@ -7,6 +9,7 @@ from tests.engines import INSTRUMENTS, by, log_in, run, with_loop, write_partici
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.keys import __doc__ as keys_page
 from wood.model.commands import CancelOrder, CloseSession, Command
 from wood.model.orders import BUY, SELL
 from wood.model.participants import Participant
@@ -32,6 +35,16 @@ def test_no_name_stands_for_two_things() -> None:
     # Symbols have no colon, so none can make the key of another kind or instrument.
     assert keys.levels("WOOD") == keys.of(["WOOD"])[3] == "wood:{main}:levels:WOOD"
     assert keys.channel("id") == keys.channels() + "id"
+
+
+def test_the_page_has_all_of_them_in_one_list() -> None:
+    """Its first word of each line that is not indented further is a name."""
+    [page] = [part for part in (keys_page or "").split("\n\n") if part.startswith("    meta ")]
+    told = re.findall(r"^ {4}(\S+) ", page, re.M)
+    names = {name.split(":")[2] for name in catalogue(Keys("wood"))}
+    by_instrument = {name.split(":")[2] for name in Keys("wood").of(["X"])}
+    wanted = names | {Keys("wood").partitions.rpartition(":")[2]}
+    assert sorted(told) == sorted(name + ":<symbol>" * (name in by_instrument) for name in wanted)
 
 
 def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:

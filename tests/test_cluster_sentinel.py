@@ -123,7 +123,10 @@ def test_a_master_is_frozen_and_comes_back(
 
 
 def test_a_sentinel_is_away(five: RedisSentinel, start_server: StartServer) -> None:
-    """Each of them may be the first in the list. With none left, all goes on as it was."""
+    """Each of them may be the first in the list. With none left, all goes on as it was.
+
+    One of three is no majority: no connection is made by its word alone.
+    """
     other = five.url.replace(NAME, "other")
     refused("--redis", other, said="knows a master 'other'")
     for sentinel in five.sentinels:
@@ -146,5 +149,8 @@ def test_a_sentinel_is_away(five: RedisSentinel, start_server: StartServer) -> N
         trader.send(create(2, "BUY", 9.5, 5))
         cluster.logged("Redis does not answer as it should")
         five.sentinels[1].start()
+        refused("--redis", five.url, said=f"can say where '{NAME}' is, no majority")
+        assert trader.silent()
+        five.sentinels[2].start()
         assert trader.message()["report"] == "NEW"
         assert watcher.message()["quantity"] == 15

@@ -1,7 +1,7 @@
 """Where nodes keep participants: Redis."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgpack
@@ -13,6 +13,7 @@ from tests.participant_stores import DIGEST, ParticipantStoreTests
 from tests.redis_server import RedisServer
 from tests.support import PATIENCE, Server, create, run_wood_here
 from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.layout import Layout
 from wood.exchange.cluster.participants import ClusterParticipants
 from wood.exchange.cluster.scripts import PARTICIPANT
 from wood.exchange.participants import ParticipantStore
@@ -151,6 +152,45 @@ class TestCluster(ParticipantStoreTests):
         monkeypatch.setattr(PARTICIPANT, "run", broken)
         self.refused(lambda s: s.add("alice"), "Redis went away", "wood participant list")
         self.refused(lambda s: s.disable("alice"), "Redis went away", "do it again")
+
+    def test_a_partition_that_cannot_be_told(self) -> None:
+        """`main` has changed, which is what counts; the message says what mends the others."""
+        self.client.hset(self.keys.partitions, "metals", "metals")
+        metals = Keys(self.prefix, "metals").participants
+        self.client.set(metals, "somebody else's")
+        rotate = "'wood participant rotate alice' gives it another"
+        self.half_done(lambda s: s.add("alice", operator=True), "its token is lost", rotate)
+        self.refused(lambda s: s.add("alice"), "exists", "wood participant rotate alice")
+        self.half_done(lambda s: s.rotate("alice"), "its token is lost", rotate)
+        self.half_done(lambda s: s.disable("alice"), "do it again")
+        assert self.participants()["alice"].disabled
+        self.client.delete(metals)
+        self.run(lambda s: s.rotate("alice"), lambda s: s.disable("alice"))
+        assert self.client.hgetall(metals) == self.client.hgetall(self.keys.participants)
+        self.client.set(metals, "somebody else's")
+        self.half_done(lambda s: s.enable("alice"), "do it again")
+        self.client.delete(metals)
+        self.run(lambda s: s.enable("alice"))
+        assert self.client.hgetall(metals) == self.client.hgetall(self.keys.participants)
+        assert self.participants()["alice"].operator
+
+    @pytest.mark.parametrize("error", [ConfigError("too old"), redis.ConnectionError("gone")])
+    def test_the_partitions_cannot_be_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        async def tags(_: Layout) -> dict[str, str]:
+            raise error
+
+        monkeypatch.setattr(Layout, "tags", tags)
+        self.half_done(lambda s: s.add("alice"), str(error), "'wood participant rotate alice'")
+        self.half_done(lambda s: s.disable("alice"), str(error), "do it again")
+
+    def half_done(self, step: Callable[[ParticipantStore], Awaitable[Any]], *words: str) -> None:
+        with pytest.raises(ConfigError, match="was made, but perhaps not in all") as caught:
+            self.run(step)
+        assert "\n" not in str(caught.value)
+        for word in words:
+            assert word in str(caught.value)
 
     def test_there_is_no_redis(self) -> None:
         self.url = "redis://127.0.0.1:1/0"

@@ -5,8 +5,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -26,6 +28,7 @@ from tests.support import (
 )
 from wood.node import health
 from wood.node.health import LONGEST_REQUEST, MAX_CLIENTS, Answer, Health
+from wood.node.proxy_protocol import Source
 
 GOOD = b"GET /page HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -125,30 +128,75 @@ def test_who_is_slow_is_closed(monkeypatch: pytest.MonkeyPatch, said: bytes) -> 
     with_loop(test)
 
 
-def test_so_many_are_heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_only_holds_connections_does_not_keep_a_check_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So many are held at once; one more ends the oldest, and is answered."""
     monkeypatch.setattr(health, "PATIENCE", 60)
 
     async def test() -> None:
         pages = Health({"/page": page})
         server = await asyncio.get_running_loop().create_server(pages.connection, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
-        streams = [await asyncio.open_connection(*address) for _ in range(MAX_CLIENTS)]
+        held = [await asyncio.open_connection(*address) for _ in range(MAX_CLIENTS)]
         while len(pages.clients) < MAX_CLIENTS:
             await asyncio.sleep(0)
-        reader, one_more = await asyncio.open_connection(*address)
-        assert await reader.read() == b""
-        for _, writer in (*streams, (reader, one_more)):
+        for reader, _ in held[:3]:
+            check, writer = await asyncio.open_connection(*address)
+            assert len(pages.clients) <= MAX_CLIENTS
+            writer.write(GOOD)
+            assert b"fine" in await check.read()
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
             writer.close()
-        while pages.clients:
-            await asyncio.sleep(0)
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(GOOD)
-        assert b"fine" in await reader.read()
-        writer.close()
+            while len(pages.clients) == MAX_CLIENTS:
+                await asyncio.sleep(0)
+            held.append(await asyncio.open_connection(*address))
+            while len(pages.clients) < MAX_CLIENTS:
+                await asyncio.sleep(0)
+        assert not any(reader.at_eof() for reader, _ in held[3:])
+        for _, writer in held:
+            writer.close()
         pages.close()
         server.close()
 
     with_loop(test)
+
+
+@pytest.mark.parametrize(
+    ("host", "balancers", "admitted"),
+    [
+        ("192.0.2.1", (), True),
+        ("192.0.2.1", ("10.0.0.0/8",), False),
+        ("10.1.2.3", ("192.0.2.0/24", "10.0.0.0/8"), True),
+        ("127.0.0.1", ("10.0.0.0/8",), True),
+        ("::1", ("10.0.0.0/8",), True),
+        ("", ("10.0.0.0/8",), False),
+    ],
+)
+def test_who_may_ask(host: str, balancers: tuple[str, ...], admitted: bool) -> None:
+    pages = Health({}, [ip_network(each) for each in balancers])
+    assert pages.admits(host) is admitted
+
+
+def test_who_may_not_ask_is_closed_unheard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "source_of", lambda _: Source("192.0.2.1", 7))
+
+    async def test() -> None:
+        pages = Health({"/page": page}, [ip_network("10.0.0.0/8")])
+        server = await asyncio.get_running_loop().create_server(pages.connection, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with suppress(ConnectionError):
+            writer.write(GOOD)
+            assert await reader.read() == b""
+        assert not pages.clients
+        writer.close()
+        server.close()
+
+    with_loop(test)
+    assert "a health check from 192.0.2.1 port 7 closed: only this machine" in caplog.text
 
 
 # Of real nodes
@@ -179,6 +227,15 @@ def test_a_server_is_alive_and_ready(start_server: Callable[..., Server]) -> Non
     assert f"health port: 127.0.0.1:{port}" in server.text()
     with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE) as response:
         assert response.read() == b"ok\n"
+
+
+def test_a_server_behind_a_balancer_answers_its_own_machine(
+    start_server: Callable[..., Server],
+) -> None:
+    """As a container asks itself; it is not asked for a PROXY header."""
+    port = free_port()
+    start_server("--health", str(port), "--proxy-protocol", "192.0.2.1")
+    assert ask(port, "/readyz") == READY
 
 
 def test_the_port_may_be_taken(start_server: Callable[..., Server]) -> None:
@@ -240,6 +297,25 @@ def test_a_node_whose_redis_is_away_is_alive_and_not_ready(
         redis.start()
         eventually(lambda: ask(port, "/readyz") == READY)
         assert old.ask(create(2, "BUY", 1, 1))["report"] == "NEW", "it was never closed"
+
+
+def test_a_node_whose_redis_is_silent_is_not_ready(
+    start_redis: Callable[..., RedisServer], start_server: Callable[..., Server]
+) -> None:
+    """It finds out by the time-out, which the URL may change."""
+    port, redis = free_port(), start_redis()
+    url = f"{redis.url}?socket_timeout=0.3"
+    (node,) = Cluster(start_server, url, "wood", "--health", str(port), nodes=1).nodes
+    assert ask(port, "/readyz") == READY
+    with node.trader() as old:
+        redis.freeze()
+        try:
+            eventually(lambda: ask(port, "/readyz") == (503, "redis is away\n"))
+            old.send(create(1, "BUY", 1, 1))
+        finally:
+            redis.thaw()
+        eventually(lambda: ask(port, "/readyz") == READY)
+        assert old.message()["report"] == "NEW"
 
 
 def test_a_node_that_starts_is_alive_and_not_ready(

@@ -17,6 +17,7 @@ import pytest
 from tests.launcher import HAPROXY, HOST, WITH_HAPROXY, Launcher
 from tests.support import PATIENCE, create, eventually, run_wood, run_wood_here
 from wood.client import Client, Fill, New, NotTaken, Report, ReportsLost, Resumed, Unknown
+from wood.tools.cluster import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -38,8 +39,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start launchers, without a HAProxy unless told otherwise; end what is left of them."""
     started: list[Launcher] = []
 
-    def start(*options: str, path: str = WITHOUT_HAPROXY) -> Launcher:
-        started.append(Launcher(tmp_path, *options, PATH=path))
+    def start(*options: str, path: str = WITHOUT_HAPROXY, **environment: str) -> Launcher:
+        started.append(Launcher(tmp_path, *options, terminal=None, PATH=path, **environment))
         return started[-1]
 
     yield start
@@ -181,6 +182,26 @@ def test_the_launcher_is_killed(start: Start, path: str) -> None:
     cluster.left_nothing()
 
 
+@pytest.mark.parametrize("path", FRONTS)
+def test_what_the_environment_says_of_nodes_elsewhere(
+    start: Start, tmp_path: Path, path: str
+) -> None:
+    """Such as those behind a balancer, as docs/operations.md starts them."""
+    elsewhere = {
+        "WOOD_PROXY_PROTOCOL": "192.0.2.1",
+        "WOOD_REUSE_PORT": "1",
+        "WOOD_HEALTH": "1",
+        "WOOD_PERSIST": "1",
+    }
+    data = str(tmp_path / "data")
+    cluster = start("--nodes", "1", "--traders", "1", "--data", data, path=path, **elsewhere)
+    cluster.ready()
+    assert answers(cluster)
+    eventually(lambda: bool(re.search("last event [1-9]", cluster.status())), "trading")
+    assert "started again" not in cluster.said()
+    assert cluster.interrupt() == 0
+
+
 def test_a_second_signal_hurries(start: Start) -> None:
     cluster = start("--nodes", "1")
     cluster.ready()
@@ -193,6 +214,42 @@ def test_a_second_signal_hurries(start: Start) -> None:
     cluster.process.send_signal(signal.SIGINT)
     assert cluster.process.wait(PATIENCE) == 130
     assert time.monotonic() - began < 5, "it waited for the node"
+    cluster.left_nothing()
+
+
+def test_a_node_that_has_to_be_killed_makes_no_orderly_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exit code of `wood cluster` is that of one that was cut off."""
+    heard: list[float] = []
+
+    async def stopped(settings: Settings) -> bool:
+        heard.append(settings.drain)
+        return False
+
+    monkeypatch.setattr("wood.cli.cluster.run_cluster", stopped)
+    for words, environment, drain in (
+        ((), {}, 0),
+        (("--", "--drain", "20"), {}, 20),
+        (("--", "--max-rate", "5", "--drain=2.5"), {"WOOD_DRAIN": "7"}, 2.5),
+        (("--", "--proxy-protocol", "::1"), {"WOOD_DRAIN": "7"}, 7),
+        (("--", "--drain", "no"), {}, 0),  # the node will say so
+    ):
+        assert run_wood_here("cluster", *words, **environment).returncode == 130
+        assert heard.pop() == drain
+
+
+def test_nodes_may_drain(start: Start) -> None:
+    cluster = start("--nodes", "1", "--log-level", "info", "--", "--drain", "60")
+    cluster.ready()
+    with cluster.trader() as peer:
+        assert peer.ask({"message": "instruments"})
+        cluster.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "draining for 60 seconds" in cluster.said(), "it drains")
+        assert "stopping; the nodes drain for 60 s" in cluster.said()
+        assert peer.ask({"message": "instruments"}), "it serves on"
+        cluster.process.send_signal(signal.SIGTERM)
+    assert cluster.process.wait(PATIENCE) == 130
     cluster.left_nothing()
 
 

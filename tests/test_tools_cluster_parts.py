@@ -68,7 +68,8 @@ class TestChild:
     def test_it_is_not_told_what_it_is_by_the_environment(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("WOOD_CLIENT", "1")
+        for name in ("CLIENT", "PROXY_PROTOCOL", "REUSE_PORT", "HEALTH", "PRIVATE"):
+            monkeypatch.setenv(f"WOOD_{name}", "1")
         monkeypatch.setenv("WOOD_MAX_RATE", "9")
         shown: list[str] = []
 
@@ -81,23 +82,31 @@ class TestChild:
         asyncio.run(play())
         assert shown == ["['WOOD_MAX_RATE', 'WOOD_REDIS']"]
 
-    def test_one_that_does_not_end_is_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("drain", "does", "how"),
+        [
+            (0.0, "signal.SIG_IGN", "was ended by SIGKILL"),
+            (0.2, "signal.SIG_IGN", "was ended by SIGKILL"),
+            # It takes longer than others have for their end, as it was told to.
+            (PATIENCE, "lambda *_: time.sleep(0.4) or exit(0)", "ended with code 0 (1)"),
+        ],
+    )
+    def test_one_that_does_not_end_is_ended(
+        self, monkeypatch: pytest.MonkeyPatch, drain: float, does: str, how: str
+    ) -> None:
         monkeypatch.setattr(child_module, "PATIENCE", 0.1)
 
-        async def play() -> str:
-            text = (
-                "import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(99)"
-            )
+        async def play() -> None:
+            text = f"import signal, time; signal.signal(15, {does}); print(1); time.sleep(99)"
             ready = asyncio.Event()
-            child = Child(
-                "it", [*python(text)[:1], "-u", *python(text)[1:]], shows=lambda _: ready.set()
-            )
+            command = [sys.executable, "-u", "-c", text]
+            child = Child("it", command, shows=lambda _: ready.set(), drain=drain)
             await child.start()
             await ready.wait()
-            await child.stop()
-            return await child.ended()
+            assert await child.stop() is ("SIGKILL" not in how)
+            assert await child.ended() == how
 
-        assert asyncio.run(play()) == "was ended by SIGKILL"
+        asyncio.run(play())
 
     def test_one_that_ends_again_and_again_is_started_ever_later(
         self, monkeypatch: pytest.MonkeyPatch
@@ -248,13 +257,23 @@ def directives(text: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_the_order_in_which_all_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HAProxy is told to take no more clients before the nodes are, and ends after them."""
+@pytest.mark.parametrize("unwilling", ["", "traders", "node 1", "node 2", "HAProxy", "Redis"])
+def test_the_order_in_which_all_stops(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    unwilling: str,
+) -> None:
+    """HAProxy is told to take no more clients before the nodes are, and ends after them.
+
+    Whoever has to be killed does not keep the others from their orderly end, but is told of.
+    """
     did: list[str] = []
 
-    async def stop(child: Child, number: signal.Signals = signal.SIGTERM) -> None:
+    async def stop(child: Child, number: signal.Signals = signal.SIGTERM) -> bool:
         await asyncio.sleep(0)
         did.append(f"{child.name} {number.name}")
+        return child.name != unwilling
 
     monkeypatch.setattr(Child, "stop", stop)
     monkeypatch.setattr(
@@ -267,9 +286,11 @@ def test_the_order_in_which_all_stops(tmp_path: Path, monkeypatch: pytest.Monkey
 
     async def play() -> None:
         cluster = Cluster(settings, "haproxy", ["127.0.0.1"], tmp_path, None, Screen())
-        await cluster.stop()
+        assert await cluster.stop() is not bool(unwilling)
 
     asyncio.run(play())
+    said = capsys.readouterr().err
+    assert f"{unwilling} did not end, and was killed" in said if unwilling else "killed" not in said
     assert did == [
         *("traders SIGTERM", "HAProxy SIGUSR1", "node 1 SIGTERM", "node 2 SIGTERM"),
         *("HAProxy SIGTERM", "Redis SIGTERM"),

@@ -1,7 +1,7 @@
 """`wood cluster`: the whole shape on one machine."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,5 +116,13 @@ def _settings(
         data=(data or DATA) if persist and own else None,
         append=append or APPEND[0],
         options=tuple(told),
+        drain=_drain(told),
         **rest,
     )
+
+
+def _drain(told: Sequence[str]) -> float:
+    """What a node that is told this takes for --drain. What is wrong in it the node will say."""
+    root = click.get_current_context().find_root()
+    node = root.command.make_context("wood", list(told), resilient_parsing=True)
+    return node.params.get("drain") or 0.0

@@ -232,7 +232,7 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         raise click.UsageError(f"--{name} needs -m: a single server keeps its book in memory")
     elif settings["member"] and settings["participants"]:
         raise click.UsageError("--participants is for a single server: a cluster has them in Redis")
-    elif settings["auth"] == Auth.TOKEN and not (settings["member"] or settings["participants"]):
+    elif _needs_participants(settings):
         raise click.UsageError("--auth token needs --participants FILE: it says who has a token")
     elif settings["serve"]:
         _serve(settings)
@@ -252,13 +252,21 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
 
 
 def _for_members(context: click.Context) -> str | None:
-    """An option that would do nothing without -m; `--persist` also if the environment says it."""
-    if context.params["persist"]:
-        return "persist"
-    for name in ("redis", "prefix", "lease"):
+    """An option that would do nothing without -m.
+
+    A server is told of `--persist` also if the environment says it; a trader that shares the
+    environment of nodes is not.
+    """
+    for name in ("persist", "redis", "prefix", "lease"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             return name
-    return None
+    return "persist" if context.params["persist"] and not context.params["client"] else None
+
+
+def _needs_participants(settings: dict[str, Any]) -> bool:
+    """Whether a server lets in only who has a token, and nobody has."""
+    someone = settings["member"] or settings["participants"] or settings["client"]
+    return settings["auth"] == Auth.TOKEN and not someone
 
 
 def _serve(settings: dict[str, Any]) -> None:

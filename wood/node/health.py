@@ -4,9 +4,15 @@ One request to a connection, which is closed after the answer; what a client may
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple, cast
+
+from wood.node.connection import source_of
+from wood.node.proxy_protocol import Network, is_loopback, is_within
+
+log = logging.getLogger("wood.node")
 
 LONGEST_REQUEST = 8192
 """Bytes of a request's line and headers."""
@@ -15,7 +21,11 @@ PATIENCE = 5.0
 """Seconds that a client has for its request and to take the answer."""
 
 MAX_CLIENTS = 16
-"""Connections at once; more are closed unheard. They come off the reserve of descriptors."""
+"""Connections at once. They come off the reserve of descriptors.
+
+One more ends the oldest: a check is asked and answered at once, and who only holds connections
+open shall not keep it out.
+"""
 
 
 class Answer(NamedTuple):
@@ -30,15 +40,36 @@ Page = Callable[[], Answer]
 
 
 class Health:
-    """The pages by their paths, and who is asking."""
+    """The pages by their paths, and who is asking.
 
-    def __init__(self, pages: Mapping[str, Page]) -> None:
+    If `balancers` are named, only they are answered, and who is on this machine.
+    """
+
+    def __init__(self, pages: Mapping[str, Page], balancers: Sequence[Network] = ()) -> None:
         self._pages = pages
-        self.clients: set[HealthClient] = set()
+        self._balancers = balancers
+        self.clients: dict[HealthClient, None] = {}
+        """The oldest first."""
 
     def connection(self) -> "HealthClient":
         """The protocol of a new connection."""
         return HealthClient(self)
+
+    def admits(self, host: str) -> bool:
+        """Whether who has this address may ask."""
+        return not self._balancers or is_loopback(host) or is_within(host, self._balancers)
+
+    def opened(self, client: "HealthClient") -> None:
+        """Count it; where there are enough already, end the oldest."""
+        while len(self.clients) >= MAX_CLIENTS:
+            oldest = next(iter(self.clients))
+            self.closed(oldest)
+            oldest.abort()
+        self.clients[client] = None
+
+    def closed(self, client: "HealthClient") -> None:
+        """Count it no more. Safe to call twice."""
+        self.clients.pop(client, None)
 
     def answer(self, head: bytes) -> bytes:
         """The response to a request, given up to its empty line."""
@@ -71,12 +102,18 @@ class HealthClient(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the request, for a while."""
+        """Wait for the request, for a while, if the peer may ask."""
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._health.clients) >= MAX_CLIENTS:
+        source = source_of(self._transport)
+        if not self._health.admits(source.host):
+            log.warning(
+                "a health check from %s port %s closed: only this machine and those named by "
+                "--proxy-protocol may ask",
+                *source,
+            )
             self._transport.abort()
             return
-        self._health.clients.add(self)
+        self._health.opened(self)
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -97,7 +134,7 @@ class HealthClient(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        self._health.clients.discard(self)
+        self._health.closed(self)
         if self._timer is not None:
             self._timer.cancel()
 

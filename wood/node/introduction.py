@@ -3,18 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol, cast
 
 from wood.node.connection import Connection, source_of
-from wood.node.proxy_protocol import BadHeader, read_header
+from wood.node.proxy_protocol import BadHeader, Network, is_within, read_header
 
 log = logging.getLogger("wood.node")
 
 HEADER = 5.0
 """Seconds in which the header must have come."""
-
-Network = IPv4Network | IPv6Network
 
 
 class Host(Protocol):
@@ -46,7 +43,7 @@ class Introduction(asyncio.Protocol):
         """Wait for the header, if the peer may send one."""
         self._transport = cast(asyncio.Transport, transport)
         self._peer = source_of(self._transport)
-        if not self._is_trusted():
+        if not is_within(self._peer.host, self._trusted):
             self._refuse("only those named by --proxy-protocol may connect")
         elif not self._host.awaits(self):
             self._refuse("too many connections")
@@ -80,13 +77,6 @@ class Introduction(asyncio.Protocol):
         """Close at once."""
         self._leave()
         self._transport.abort()
-
-    def _is_trusted(self) -> bool:
-        try:
-            address = ip_address(self._peer.host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._trusted)
 
     def _too_late(self) -> None:
         self._refuse(f"no PROXY header within {HEADER:g} seconds")

@@ -56,7 +56,9 @@ class Node:
         self._connections: dict[Connection, None] = {}
         self._listeners: list[asyncio.Server] = []
         self._introductions: set[Introduction] = set()
-        self._health = Health({"/healthz": self._alive, "/readyz": self._readiness})
+        self._health = Health(
+            {"/healthz": self._alive, "/readyz": self._readiness}, settings.proxy_protocol
+        )
         self._health_listener: asyncio.Server | None = None
         self._unready: str | None = "starting"
         self._numbers = itertools.count(1)

@@ -3,8 +3,18 @@
 Bytes in, an address out; no sockets. By the specification of HAProxy (doc/proxy-protocol.txt).
 """
 
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
+from collections.abc import Iterable
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
 from typing import NamedTuple
+
+Network = IPv4Network | IPv6Network
 
 LONGEST_LINE = 107
 """Bytes of the longest header of version 1, with its line end."""
@@ -51,6 +61,23 @@ def plain(host: str) -> str:
         return host
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
+
+
+def is_within(host: str, networks: Iterable[Network]) -> bool:
+    """Whether an address is in one of these networks; what is no address is in none."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine's own to itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_header(data: bytes) -> Header | None:

@@ -50,7 +50,7 @@ class Seeds:
 
 
 def address_text(address: Address) -> str:
-    """A host and a port for people."""
+    """A host and a port for people, and for the configuration of HAProxy."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
+from redis.exceptions import ConnectionError as ConnectionBroken
+from redis.exceptions import TimeoutError as Silence
 
 from wood.exchange.cluster.masters import Finder, NoMaster, SentinelFinder
 
@@ -22,10 +24,10 @@ class MasterConnection(Connection):
 
     def __init__(self, *, finder: Finder, **options: Any) -> None:
         self._finder = finder
-        self._pool: ConnectionPool | None = None
+        self._pool: MasterPool | None = None
         super().__init__(**options)
 
-    def belong_to(self, pool: ConnectionPool) -> None:
+    def belong_to(self, pool: "MasterPool") -> None:
         """Take the other idle connections of a pool along when this one breaks."""
         self._pool = pool
 
@@ -52,9 +54,16 @@ class MasterConnection(Connection):
                 raise
             self._finder.turned_away(error, (self.host, self.port))
             await self.disconnect()
-            if self._pool is not None:
-                await self._pool.disconnect(inuse_connections=False)
+            await self._take_along()
             raise
+        except (ConnectionBroken, Silence):
+            # A machine that vanished answers none: else each would cost a time-out of its own.
+            await self._take_along()
+            raise
+
+    async def _take_along(self) -> None:
+        if self._pool is not None:
+            await self._pool.drop_idle()
 
 
 class MasterConnectionTLS(MasterConnection, SSLConnection):
@@ -70,3 +79,8 @@ class MasterPool(ConnectionPool):
         connection = pool.make_connection()
         connection.belong_to(self)
         return connection
+
+    async def drop_idle(self) -> None:
+        """Close the connections that nobody uses; waits for nobody, for there may be nobody."""
+        for connection in list(self._available_connections):
+            await connection.disconnect(nowait=True)

@@ -51,9 +51,10 @@ class _Word:
 
 
 class SentinelFinder:
-    """Asks all sentinels at once, and believes the latest word of the first half that answers.
+    """Asks all sentinels at once, and believes the latest word of the first majority that answers.
 
-    A fail-over needs a majority, so one of them at least knows of it.
+    A fail-over needs a majority, so one of them at least knows of it. Fewer are not believed: they
+    may be cut off together with a master that is none any more.
     """
 
     def __init__(self, seeds: Seeds) -> None:
@@ -67,8 +68,12 @@ class SentinelFinder:
             unknown = [error for error in errors if "No such master" in str(error)]
             if unknown:
                 raise NoMaster(f"no sentinel at {seeds} knows a master {seeds.name!r}")
-            reason = f" ({errors[0]})" if errors else ""
-            raise NoMaster(f"no sentinel answers at {seeds}{reason}")
+            raise NoMaster(f"no sentinel answers at {seeds}{_because(errors)}")
+        if not self._is_majority(known):
+            count = f"{len(known)} of the {len(seeds.hosts)} sentinels at {seeds}"
+            raise NoMaster(
+                f"only {count} can say where {seeds.name!r} is, no majority{_because(errors)}"
+            )
         latest = max(state.epoch for state in known)
         for state in known:
             if state.epoch == latest and not state.down:
@@ -77,6 +82,9 @@ class SentinelFinder:
 
     def turned_away(self, error: Exception, by: Address) -> None:
         """Nothing to remember: all sentinels are asked each time."""
+
+    def _is_majority(self, known: list["_Word"]) -> bool:
+        return len(known) > len(self._seeds.hosts) // 2
 
     async def _answers(self) -> tuple[list["_Word"], list[Exception]]:
         hosts = self._seeds.hosts
@@ -89,7 +97,7 @@ class SentinelFinder:
                     known.append(await answer)
                 except FAILURES as error:
                     errors.append(error)
-                if len(known) > len(hosts) // 2:
+                if self._is_majority(known):
                     break
         finally:
             for task in asking:
@@ -114,6 +122,11 @@ class SentinelFinder:
             int(state[b"config-epoch"]),
             b"down" in state[b"flags"],
         )
+
+
+def _because(errors: list[Exception]) -> str:
+    """The first of the errors that says anything, in brackets; silence says nothing."""
+    return next((f" ({error})" for error in errors if str(error)), "")
 
 
 @dataclass(frozen=True)

@@ -57,17 +57,24 @@ class ClusterParticipants(ParticipantStore):
         arguments = name, change, hashed, int(operator)
         try:
             done = await _change(self._client, self._keys, arguments)
-            if done:
-                await self._change_copies(arguments)
         except FAILURES as error:
             if fault(error) is not Fault.UNKNOWN:
                 raise
             raise ConfigError(
                 f"Redis went away ({error}): whether the change was made shows "
-                "'wood participant list'; if so, its token is lost, and rotate gives another"
+                f"'wood participant list'; if so, its token is lost, and {_rotate(name)}"
                 if hashed
                 else f"Redis went away ({error}): do it again, that does no harm"
             ) from None
+        if done:
+            try:
+                await self._change_copies(arguments)
+            except (*FAILURES, ConfigError) as error:
+                then = f"its token is lost: {_rotate(name)}, in all" if hashed else "do it again"
+                raise ConfigError(
+                    f"the change was made, but perhaps not in all partitions ({error}); when that "
+                    f"is mended, {then}"
+                ) from None
         return done
 
     async def _change_copies(self, arguments: tuple[str, str, str, int]) -> None:
@@ -91,6 +98,10 @@ class ClusterParticipants(ParticipantStore):
                     await _change(client, keys, arguments)
             finally:
                 await client.aclose()
+
+
+def _rotate(name: str) -> str:
+    return f"'wood participant rotate {name}' gives it another"
 
 
 async def _change(client: Client, keys: Keys, arguments: tuple[str, str, str, int]) -> bool:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from wood.exchange.cluster.addresses import address_text
 from wood.model.errors import ConfigError
 from wood.tools.cluster.child import Child
 from wood.tools.cluster.nodes import Node
@@ -81,7 +82,7 @@ def configuration(
     control: Path, addresses: Sequence[str], ports: Sequence[int], nodes: Sequence[Node]
 ) -> str:
     """The text of its configuration."""
-    private, public = (",".join(_bind(each, port) for each in addresses) for port in ports)
+    private, public = (",".join(address_text((each, port)) for each in addresses) for port in ports)
     parts = [
         HEAD.format(control=control),
         _frontend("private", private),
@@ -96,10 +97,6 @@ def configuration(
         _backend("public_alive", [_tracking(node, "private_alive") for node in nodes]),
     ]
     return "\n".join(parts)
-
-
-def _bind(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _frontend(kind: str, bind: str) -> str:

@@ -24,8 +24,12 @@ STEADY = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 """Seconds before another start of what ended soon after the last one, twice as long each time."""
 
-OWN_SETTINGS = ("SERVE", "MEMBER", "CLIENT", "REUSE_PORT")
-"""What decides who a child is; whatever the environment says of it, it is not for a child."""
+OWN_SETTINGS = (
+    *("SERVE", "MEMBER", "CLIENT", "CLIENT_PORT"),
+    *("HOST", "PRIVATE", "PUBLIC", "HEALTH", "REUSE_PORT", "PROXY_PROTOCOL"),
+)
+"""What decides who a child is and who connects to it; whatever the environment says of it, it is
+not for a child."""
 
 Say = Callable[[str], None]
 
@@ -41,17 +45,20 @@ class Child:
         shows: Say | None = None,
         quiet: bool = False,
         held: Sequence[int] = (),
+        drain: float = 0.0,
         **environment: str,
     ) -> None:
         """`shows` gets each line that it says; if `quiet`, only standard error is listened to.
 
-        `held` are descriptors that it keeps open; `environment` is added to ours.
+        `held` are descriptors that it keeps open; `drain` are seconds that it goes on when it is
+        told to end, before it begins to; `environment` is added to ours.
         """
         self.name = name
         self.command = command
         self._shows = shows
         self._streams = (DEVNULL, PIPE) if quiet else (PIPE, STDOUT)
         self._held = held
+        self._drain = drain
         self._environment = environment
         self._said: deque[str] = deque(maxlen=20)
         self._starting: asyncio.Task[None] | None = None
@@ -134,19 +141,24 @@ class Child:
         if self.pid is not None and self._process:
             self._process.send_signal(number)
 
-    async def stop(self, number: Signals = SIGTERM) -> None:
-        """Let it end, and if it does not, end it. Nobody may start it any more."""
+    async def stop(self, number: Signals = SIGTERM) -> bool:
+        """Let it end, and if it does not, end it. Nobody may start it any more.
+
+        Returns whether it ended when it was told to.
+        """
         if self._starting is not None:
             await asyncio.wait([self._starting])
         if self._process is None:
-            return
+            return True
         self.send(number)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._drain + PATIENCE):
                 await self._process.wait()
         except TimeoutError:
             self.send(SIGKILL)
             await self._process.wait()
+            return False
+        return True
 
 
 async def keep(child: Child, say: Say) -> None:

@@ -28,15 +28,19 @@ class Node:
         inner: Inner,
         shared: tuple[str, int, int] | None,
         say: Say,
+        drain: float = 0.0,
     ) -> None:
-        """`options` are those of every node; `shared` is a host, a private and a public port."""
+        """`options` are those of every node; `shared` is a host, a private and a public port.
+
+        `drain` is what the options, or the environment, say of it.
+        """
         self.number = number
         self._options = options
         self._inner = inner
         self._shared = shared
         self._say = say
         # Not on the command line, where others could read a password.
-        self.child = Child(f"node {number}", (), shows=self._shows, WOOD_REDIS=url)
+        self.child = Child(f"node {number}", (), shows=self._shows, drain=drain, WOOD_REDIS=url)
 
     def _place(self) -> None:
         host, behind = LOOPBACK, 2 * (self.number - 1)

@@ -63,7 +63,7 @@ async def _until(stop: asyncio.Event, cluster: "Cluster") -> bool:
             stop.clear()
             orderly = False
             cluster.hurry()
-    stopping.result()
+    orderly = stopping.result() and orderly
     with suppress(asyncio.CancelledError):
         await running
     return orderly
@@ -102,7 +102,7 @@ class Cluster:
         shared = None if program else (settings.host, settings.private, settings.public)
         inner = Inner()
         self._nodes = [
-            Node(number, settings.options, url, inner, shared, screen.say)
+            Node(number, settings.options, url, inner, shared, screen.say, settings.drain)
             for number in range(1, settings.nodes + 1)
         ]
         self._traders = Child(
@@ -161,18 +161,29 @@ class Cluster:
                 "macOS gives all connections of a shared port to one node: install HAProxy"
             )
 
-    async def stop(self) -> None:
-        """Traders first, then no new clients; when the nodes have answered all, Redis."""
-        self._screen.say("stopping")
-        await self._traders.stop()
+    async def stop(self) -> bool:
+        """Traders first, then no new clients; when the nodes have answered all, Redis.
+
+        Returns whether all ended when they were told to: who did not was ended.
+        """
+        drain = self._settings.drain
+        self._screen.say(f"stopping; the nodes drain for {drain:g} s" if drain else "stopping")
+        orderly = await self._end(self._traders)
         if self._balancer:
             self._balancer.child.send(signal.SIGUSR1)
-        await asyncio.gather(*(node.child.stop() for node in self._nodes))
+        orderly &= all(await asyncio.gather(*(self._end(node.child) for node in self._nodes)))
         if self._balancer:
-            await self._balancer.child.stop()
+            orderly &= await self._end(self._balancer.child)
         await self._progress.close()
         if self._store:
-            await self._store.child.stop()
+            orderly &= await self._end(self._store.child)
+        return orderly
+
+    async def _end(self, child: Child) -> bool:
+        orderly = await child.stop()
+        if not orderly:
+            self._screen.say(f"{child.name} did not end, and was killed")
+        return orderly
 
     def hurry(self) -> None:
         """Wait for nobody; only Redis still ends as it should."""

@@ -24,3 +24,5 @@ class Settings(Struct, frozen=True):
     """Whether HAProxy stands in front; None: if it is installed."""
     options: tuple[str, ...]
     """What else each node is told, in the words of `wood -s -m`."""
+    drain: float = 0.0
+    """How long each node, by that, goes on serving when it is told to stop; seconds."""
