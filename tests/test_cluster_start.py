@@ -79,7 +79,7 @@ def rest(node: Server, *numbers: int) -> None:
     # The end of the session is a batch of its own.
     (line,) = (line for line in node.text().splitlines() if line.endswith(name))
     session = line.split("session ")[1].split()[0]
-    eventually(lambda: f"session {session} from" in node.text(), "the end of the session")
+    eventually(lambda: f"session {session} closed" in node.text(), "the end of the session")
 
 
 def ids(cluster: Cluster, symbol: str = "WOOD") -> list[int]:

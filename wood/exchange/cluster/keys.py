@@ -25,12 +25,12 @@ has a time to live. Nothing else in the database is ever touched.
     leaving         zset    participant -> since when it is gone, if its orders are to be cancelled;
                             0 for one who was disabled
     partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself
+    listed          hash    symbol -> its partition, and `*` -> the default symbol; where there are
+                            several partitions, under the tag `main` only, until `wood reset`
     bids:<symbol>   zset    `<arrival, 16 digits> participant id` -> minus the price in ticks
     asks:<symbol>   zset    `<arrival, 16 digits> participant id` -> the price in ticks
     orders:<symbol> hash    `participant id` -> [left, key, arrival, taken, post only]
     levels:<symbol> hash    key -> lots at that price
-    listed          hash    symbol -> its partition, and `*` -> the default symbol; where there are
-                            several partitions, under the tag `main` only, until `wood reset`
 
 What stands in brackets are MessagePack values one after the other. A *key* is a price in ticks,
 negative for bids. Lots, numbers and times are whole.
