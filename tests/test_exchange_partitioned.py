@@ -380,6 +380,10 @@ def test_a_subscriber_has_books_of_several_partitions_and_resumes_in_each() -> N
         assert levels == {"WOOD": 3, "GOLD": 3}
         reply = await again.asked("subscribe", **both, epoch=epochs | {"metals": 3})
         assert reply["recovered"] == {"main": True, "metals": False}
+        again.say("subscribe", symbols=["GOLD"], lastSeq=0)  # a bare number is of the first one
+        while (reply := await again.heard())["type"] != "subscribed":
+            pass
+        assert reply["recovered"] == {"metals": False}
 
     in_a_hall(scene)
 

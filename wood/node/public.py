@@ -245,7 +245,8 @@ class PublicConnection(Connection):
     ) -> None:
         """Answer one who says what it saw last; until the answer it sees what it saw before."""
         try:
-            recovered = await self._proven(seen, epochs)
+            # Of a partition that the client says nothing of, nothing can be proven.
+            recovered = dict.fromkeys(wanted, False) | await self._proven(seen, epochs)
             if self.finishing:
                 return  # the cancellation got lost
             channels = self._begin(message, wanted, recovered)
