@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wood.cli.listing import DEFAULT
+from wood.cli.listing import DEFAULT, listed
 from wood.cli.partition import PREFIX_OPTION
 from wood.node.settings import Settings as NodeSettings
 from wood.tools.cluster import Settings, run_cluster
@@ -99,7 +99,7 @@ def _settings(
     options: tuple[str, ...],
     **rest: Any,
 ) -> Settings:
-    """Raises `click.UsageError` for an option that would do nothing."""
+    """Raises `ConfigError`, and `click.UsageError` for an option that would do nothing."""
     own = rest["redis"] is None
     for name, value in (("data", data), ("append", append)):
         if value is not None and not persist:
@@ -108,6 +108,7 @@ def _settings(
             raise click.UsageError(
                 f"--{name} is for a Redis that is started here: not with --redis"
             )
+    listed(instrument, instruments)  # what is wrong in it is said before anything is started
     told = [*("--log-level", log_level, "--prefix", rest["prefix"]), *options]
     told += ["--persist"] if persist else []
     told += [word for each in instrument for word in ("--instrument", each)]

@@ -15,7 +15,12 @@ class Screen:
     """
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        # There is none where somebody has closed it.
+        self._live = (
+            sys.stdout is not None
+            and sys.stdout.isatty()
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
         self._status = ""
 
     def status(self, text: str) -> None:
@@ -47,7 +52,9 @@ class Screen:
         except (OSError, ValueError):
             return 80
 
-    def _write(self, stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO | None, text: str) -> None:
+        if stream is None:
+            return
         with suppress(OSError, ValueError):
             stream.write(text)
             stream.flush()
