@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import BinaryIO
 
+from tests.redis_server import free_port
 from tests.support import PATIENCE, ROOT, Peer, clean_environment, eventually
 
 HOST = "127.0.0.1"
@@ -36,7 +37,8 @@ class Launcher:
         self, folder: Path, *options: str, terminal: int | None = None, **environment: str
     ) -> None:
         """`terminal` gives it one of so many columns for its standard output."""
-        self.private, self.public = _free_ports(2)
+        # None that the kernel hands to others the moment it is free again.
+        self.private, self.public = free_port(), free_port()
         self._screen: int | None = None
         self.mark = f"LAUNCHER_OF_TEST={secrets.token_hex(8)}"
         # pytest's folders are too deep for the paths of sockets.
@@ -169,13 +171,3 @@ class Launcher:
     def trader(self) -> Peer:
         """A connection to the private port in front."""
         return Peer(HOST, self.private)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind((HOST, 0))
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
