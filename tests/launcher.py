@@ -30,6 +30,12 @@ WITH_HAPROXY = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 HAPROXY = shutil.which("haproxy", path=WITH_HAPROXY)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
 class Launcher:
     """It is in a process group of its own, as a shell starts it; a mark tells its children."""
 
@@ -153,9 +159,11 @@ class Launcher:
         assert self.ended()
         eventually(lambda: not self.processes(), f"the end of {self.processes()}")
         assert list(self.folder.iterdir()) == []
-        for port in (self.private, self.public):
-            with socket.socket() as probe:
-                assert probe.connect_ex((HOST, port)) != 0
+        # A process that is ending has no command line any more before its sockets are closed.
+        eventually(
+            lambda: not any(map(listens, (self.private, self.public))),
+            f"nobody listens on {self.private} and {self.public}",
+        )
 
     def close(self) -> None:
         """End all of it for good."""
