@@ -70,7 +70,7 @@ from wood.model.events import (
     SessionOpened,
     Trade,
 )
-from wood.model.orders import BUY, FOK, GTC, IOC, SELL
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL, State
 
 LISTED = ("WOOD", "PEAR")
 LARGEST = 2**64 - 1
@@ -305,7 +305,7 @@ def test_queries_are_answered_where_the_answers_are_known() -> None:
         OrdersListed(
             "A", "A-session", "PEAR", [OpenOrder("PEAR", LARGEST, BUY, 2**53 - 1, 10**12)]
         ),
-        InstrumentsListed("A", "A-session", {"WOOD": "open", "PEAR": "open"}),
+        InstrumentsListed("A", "A-session", {"WOOD": State.OPEN, "PEAR": State.OPEN}),
         OrdersListed(
             "A",
             "A-session",

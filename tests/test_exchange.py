@@ -33,7 +33,7 @@ from wood.model.events import (
     SessionClosed,
     Trade,
 )
-from wood.model.orders import BUY, GTC, SELL
+from wood.model.orders import BUY, GTC, SELL, State
 
 
 def new(
@@ -160,7 +160,7 @@ class ExchangeTests(ABC):
 
     def test_instruments_are_listed(self) -> None:
         assert self.answers(asking(ListInstruments, "A")) == [
-            InstrumentsListed("A", "A-session", {"WOOD": "open", "PEAR": "open"})
+            InstrumentsListed("A", "A-session", {"WOOD": State.OPEN, "PEAR": State.OPEN})
         ]
 
     @pytest.mark.parametrize("cancel", [False, True])

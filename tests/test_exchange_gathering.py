@@ -34,7 +34,7 @@ from wood.model.events import (
     SessionOpened,
 )
 from wood.model.instruments import Instrument, Instruments
-from wood.model.orders import BUY
+from wood.model.orders import BUY, State
 
 METALS = "metals"
 INSTRUMENTS = Instruments(
@@ -267,13 +267,13 @@ class TestAnswersOfAll:
     def test_list_instruments_in_their_order(self) -> None:
         desk = Desk()
         desk.ask(ListInstruments("~1", "~1", 0))
-        desk.tell(METALS, InstrumentsListed("~1", "~1", {"GOLD": "open"}))
+        desk.tell(METALS, InstrumentsListed("~1", "~1", {"GOLD": State.OPEN}))
         (listed,) = desk.tell(
-            "main", InstrumentsListed("~1", "~1", {"WOOD": "open", "PEAR": "halted"})
+            "main", InstrumentsListed("~1", "~1", {"WOOD": State.OPEN, "PEAR": State.HALTED})
         )
         assert isinstance(listed, InstrumentsListed)
         assert list(listed.states.items()) == [
-            *(("WOOD", "open"), ("GOLD", "open"), ("PEAR", "halted"))
+            *(("WOOD", State.OPEN), ("GOLD", State.OPEN), ("PEAR", State.HALTED))
         ]
 
     def test_about_one_instrument_come_from_its_partition_alone(self) -> None:

@@ -19,7 +19,7 @@ from wood.model.events import (
     OrdersListed,
     Trade,
 )
-from wood.model.orders import BUY, GTC, SELL
+from wood.model.orders import BUY, GTC, SELL, State
 from wood.wire.reports import JsonReports, PackedReports, Reports
 
 BIG = 2**64 - 1
@@ -57,7 +57,7 @@ EVERY: dict[str, Callable[[Reports], bytes]] = {
     "orders": lambda reports: reports.orders(OrdersListed("A", "A", None, ORDERS)),
     "no orders": lambda reports: reports.orders(OrdersListed("A", "A", None, [])),
     "instruments": lambda reports: reports.instruments(
-        InstrumentsListed("A", "A", {"WOOD": "open", "PEAR": "open"})
+        InstrumentsListed("A", "A", {"WOOD": State.OPEN, "PEAR": State.OPEN})
     ),
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wood.model.errors import ConfigError
-from wood.model.instruments import Instrument, Instruments
+from wood.model.instruments import PARTITION, Instrument, Instruments
 
 DEFAULT = "WOOD:0.01:1"
 """What is traded when nothing is listed."""
@@ -24,7 +24,8 @@ def parse_option(text: str) -> Instrument:
     parts = listing.split(":")
     if len(parts) > 3:
         raise ConfigError(f"--instrument {text!r}: write NAME:TICK:LOT, such as {DEFAULT}")
-    return Instrument(*parts, **({"partition": partition} if at else {}))
+    symbol, tick, lot = (*parts, *("0.01", "1")[len(parts) - 1 :])
+    return Instrument(symbol, tick, lot, partition if at else PARTITION)
 
 
 def read_file(file: Path) -> list[Instrument]:
@@ -49,4 +50,5 @@ def _instrument(file: Path, table: dict[str, object]) -> Instrument:
         )
     if any(isinstance(value, bool | list | dict) for value in table.values()):
         raise ConfigError(f"{file}: what an instrument has are strings or numbers")
-    return Instrument(**{key: str(value) for key, value in table.items()})
+    texts = {key: str(value) for key, value in table.items()}
+    return Instrument(**texts)  # type: ignore[arg-type]

@@ -44,6 +44,7 @@ from wood.model.events import (
     Snapshot,
 )
 from wood.model.instruments import Instruments
+from wood.model.orders import State
 from wood.model.participants import anonymous_since
 
 log = logging.getLogger("wood.exchange")
@@ -275,7 +276,7 @@ class MemoryExchange(Partition):
                 self._told_once = True
                 return seq, len(orders)
             case ListInstruments():
-                states = dict.fromkeys(self.instruments, "open")
+                states = dict.fromkeys(self.instruments, State.OPEN)
                 events.append(InstrumentsListed(participant, session, states))
                 self._told_once = True
                 return seq, len(states)

@@ -7,8 +7,8 @@ either, for its connection was told so. Generation 0 is that of sessions that no
 
 from msgspec import Struct
 
-from wood.model.errors import ErrorCode
-from wood.model.orders import GTC, Side, TimeInForce
+from wood.model.errors import ErrorCode, Limit
+from wood.model.orders import GTC, Side, State, TimeInForce
 
 
 class Command(Struct, frozen=True, gc=False):
@@ -67,6 +67,13 @@ class CancelAnonymous(Command, frozen=True, gc=False):
     before: int
 
 
+class ChangeState(Command, frozen=True, gc=False):
+    """Halt trading in an instrument, or let it go on. Only for operators."""
+
+    symbol: str
+    state: State
+
+
 class ListOrders(Command, frozen=True, gc=False):
     """Ask for the participant's open orders; in `symbol` only, unless it is None."""
 
@@ -87,6 +94,10 @@ class Refuse(Command, frozen=True, gc=False):
     text: str
     order_id: int | None = None
     symbol: str | None = None
+    limit: Limit | None = None
+    """Which limit refuses, if one does."""
+    retry_after: int | None = None
+    """Microseconds after which to try again, if that is known."""
 
 
 Seen = tuple[str | None, int | None, int | None]
@@ -101,6 +112,8 @@ class OpenSession(Command, frozen=True, gc=False):
     and of which epoch that is, or all of them. `cancel_orders` cancels what the participant has
     open once the last of its connections that asked for that is gone.
 
+    One who is `certified` has proven to be `name` by a certificate, and needs no token.
+
     Where there are several partitions `seen` has the same for each: by its name what the client had
     there. Each is asked with its own.
 
@@ -114,6 +127,7 @@ class OpenSession(Command, frozen=True, gc=False):
     epoch: int | None = None
     cancel_orders: bool = False
     seen: dict[str, Seen] = {}
+    certified: bool = False
 
     @property
     def is_resuming(self) -> bool:

@@ -37,9 +37,13 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found", False
     # The exchange does not list this instrument.
     UNKNOWN_SYMBOL = "unknown_symbol", False
-    # The participant's open orders, or the server's connections, are at their limit.
+    # More than a limit of the participant, of the instrument or of the server allows.
     LIMIT = "limit", True
-    # More messages per second than the connection may send.
+    # Trading in this instrument is halted; what is open can be cancelled.
+    HALTED = "halted", True
+    # The price is beyond the collar round the last trade.
+    COLLAR = "collar", True
+    # More messages per second than the connection, its address or its participant may send.
     RATE = "rate", True
     # The server can no longer prove that you got every report; the connection is closed.
     UNAVAILABLE = "unavailable", True
@@ -57,17 +61,51 @@ class ErrorCode(StrEnum):
     SILENT = "silent", True
 
 
+class Limit(StrEnum):
+    """The word in the `limit` of an error reply: which limit it was that refused."""
+
+    # Messages per second: of one connection, of one address, of one participant over all nodes.
+    CONNECTION_RATE = "connectionRate"
+    ADDRESS_RATE = "addressRate"
+    PARTICIPANT_RATE = "participantRate"
+    # Connections at once: to the node, from one address.
+    CONNECTIONS = "connections"
+    ADDRESS_CONNECTIONS = "addressConnections"
+    # Open orders: of one participant, of one in this instrument, of all participants.
+    OPEN_ORDERS = "openOrders"
+    INSTRUMENT_OPEN_ORDERS = "instrumentOpenOrders"
+    RESTING_ORDERS = "restingOrders"
+    # Of one order.
+    ORDER_QUANTITY = "orderQuantity"
+    ORDER_VALUE = "orderValue"
+    # What was bought less what was sold, with all open orders of the same side filled.
+    POSITION = "position"
+
+
 class WoodError(Exception):
     """The base of every error that this package raises on purpose."""
 
 
 class Refusal(WoodError):
-    """A message or command is refused, and nothing has changed."""
+    """A message or command is refused, and nothing has changed.
 
-    def __init__(self, code: ErrorCode, text: str) -> None:
+    `limit` is the one that refuses, if one does, and `retry_after` the microseconds
+    after which to try again, if that is known.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        text: str,
+        *,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class ConfigError(WoodError):

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from wood.model.errors import ErrorCode
-from wood.model.orders import Side, TimeInForce
+from wood.model.errors import ErrorCode, Limit
+from wood.model.orders import Reason, Side, State, TimeInForce
 
 Place = tuple[int, int]
 """An epoch, and the number of an event in it."""
@@ -97,6 +97,28 @@ class CommandRefused(Event, frozen=True, gc=False):
     text: str
     order_id: int | None
     symbol: str | None
+    limit: Limit | None = None
+    """Which limit refused it, if one did."""
+    retry_after: int | None = None
+    """Microseconds after which to try again, if that is known."""
+
+
+class StateChanged(Event, frozen=True, gc=False):
+    """Trading in an instrument was halted, or goes on."""
+
+    seq: int
+    symbol: str
+    state: State
+    reason: Reason
+
+
+class StateAnswered(Event, frozen=True, gc=False):
+    """The answer to `ChangeState`: the instrument is in that state, perhaps it was before."""
+
+    participant: str
+    session: str
+    symbol: str
+    state: State
 
 
 class AllCanceled(Event, frozen=True, gc=False):
@@ -134,7 +156,7 @@ class InstrumentsListed(Event, frozen=True, gc=False):
 
     participant: str
     session: str
-    states: dict[str, str]
+    states: dict[str, State]
 
 
 class SessionOpened(Event, frozen=True, gc=False):
@@ -228,10 +250,11 @@ class BookSnapshot(Struct, frozen=True, gc=False):
 
 
 class Snapshot(Struct, frozen=True, gc=False):
-    """Every book as it stands after event `seq` of `epoch`."""
+    """Every book as it stands after event `seq` of `epoch`; `halted` are the symbols that are."""
 
     partition: str
     epoch: int
     seq: int
     time: int
     books: dict[str, BookSnapshot]
+    halted: frozenset[str] = frozenset()

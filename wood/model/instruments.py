@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from wood.model.errors import ConfigError, Refusal
 from wood.model.scale import Scale
+from wood.model.trading import NO_RULES, TradingRules
 
 MAX_TICKS = 2**53 - 1
 """The highest price, in ticks: what a sorted-set score of Redis holds exactly."""
@@ -29,7 +30,13 @@ class Instrument:
     """
 
     def __init__(
-        self, symbol: str, tick: str = "0.01", lot: str = "1", partition: str = PARTITION
+        self,
+        symbol: str,
+        tick: str = "0.01",
+        lot: str = "1",
+        partition: str = PARTITION,
+        *,
+        rules: TradingRules = NO_RULES,
     ) -> None:
         if not _SYMBOL.fullmatch(symbol):
             raise ConfigError(
@@ -47,6 +54,7 @@ class Instrument:
             )
         self.symbol = symbol
         self.partition = partition
+        self.rules = rules
 
     @property
     def tick(self) -> str:

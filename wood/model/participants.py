@@ -6,6 +6,8 @@ from hashlib import sha256
 
 from msgspec import Struct
 
+from wood.model.limits import Limits
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}", re.ASCII)
 
 _ANONYMOUS = re.compile(r"~([0-9a-f]{8})", re.ASCII)
@@ -32,13 +34,15 @@ def anonymous_since(name: str) -> int | None:
 class Participant(Struct, frozen=True):
     """One who has a token. `digest` is that token's SHA-256 in hexadecimal; it is not kept itself.
 
-    `added` is in seconds since the epoch. An `operator` may act on orders of others.
+    `added` is in seconds since the epoch. An `operator` may act on orders of others. `limits` are
+    its own, by symbol, with `EVERYWHERE` for those that hold in all instruments.
     """
 
     digest: str
     added: int
     operator: bool = False
     disabled: bool = False
+    limits: dict[str, Limits] = {}
 
 
 def new_token() -> str:

@@ -54,7 +54,7 @@ from wood.model.events import (
     SessionOpened,
     Trade,
 )
-from wood.model.orders import BUY, FOK, GTC, IOC, SELL
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL, State
 
 FORMAT = 2
 
@@ -352,7 +352,7 @@ class _Walk:
         elif word == QUERY and self._answers is not None:
             answer = next(self._answers)
             if command[0] == INSTRUMENTS:
-                states = dict.fromkeys(self._listed, "open")
+                states = dict.fromkeys(self._listed, State.OPEN)
                 self.events.append(InstrumentsListed(participant, session, states))
             else:
                 asked = None if command[2] is None else self._symbols[command[2] - 1]
