@@ -44,7 +44,7 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
     owned: set[str] = set()
     books: dict[str, Queues] = {}
     for symbol in symbols:
-        bids, asks, orders_key, levels = keys.of([symbol])
+        bids, asks, orders_key, levels, positions = keys.of([symbol])
         orders = {
             name.decode(): _Order(*_values(value))
             for name, value in client.hgetall(orders_key).items()
@@ -60,6 +60,7 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
             assert type(order.post_only) is bool
         stored = {int(key): int(total) for key, total in client.hgetall(levels).items()}
         assert stored == totals, "the levels are the sums of the orders"
+        _check_positions(client.hgetall(positions), orders)
         books[symbol] = Queues(_queue(client, bids, orders, -1), _queue(client, asks, orders, 1))
         assert len(books[symbol].bids) + len(books[symbol].asks) == len(orders)
     open_key, owned_key = keys.fixed[5:7]
@@ -72,9 +73,22 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
     return books
 
 
+def _check_positions(stored: dict[bytes, bytes], orders: dict[str, _Order]) -> None:
+    """What is open of each participant is the sum of its orders; nothing is kept of nobody."""
+    lots: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for name, order in orders.items():
+        mine = lots[name.split(" ")[0]]
+        mine[order.key > 0] += order.left
+        mine[2] += 1
+    found = {name.decode(): _values(value) for name, value in stored.items()}
+    assert {name: values[1:] for name, values in found.items() if values[3]} == lots
+    for name, (position, buys, sells, count) in found.items():
+        assert count or (position and not name.startswith("~") and (buys, sells) == (0, 0))
+
+
 def stored_sessions(client: Any, prefix: str) -> Connected:
     """The sessions that lie under `prefix`, after checking that they are indexed as they are."""
-    *_, sessions_key, present, placed, leaving = Keys(prefix).fixed
+    sessions_key, present, placed, leaving = Keys(prefix).fixed[8:12]
     sessions: dict[str, tuple[str, int, bool]] = {}
     by_participant, by_writer = set(), set()
     for name, value in client.hgetall(sessions_key).items():

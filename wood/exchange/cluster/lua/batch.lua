@@ -34,6 +34,9 @@ for i = 1, #sessions do
 end
 fetch_sessions(asking)
 local taken = 0
+-- Questions do not count: a session has one under way at most. Nor does what ends one.
+local COUNTS = {[NEW] = true, [CANCEL] = true, [AMEND] = true, [ALL] = true, [ANONYMOUS] = true,
+                [REFUSE] = true, [STATE] = true}
 for i = 1, #commands do
     if size >= MAX_ROWS then break end
     taken = i
@@ -45,12 +48,18 @@ for i = 1, #commands do
         out[n] = STALE
         size = size + 1
         unnumbered = unnumbered + 1
+    elseif COUNTS[kind] and (kind ~= REFUSE or index ~= 'rate') and is_too_fast(session[1]) then
+        -- It has been refused.
     elseif kind == NEW then
         new_order(books[index], session, command)
     elseif kind == CANCEL then
         cancel_order(books[index], command)
     elseif kind == AMEND then
-        amend_order(books[index], command)
+        amend_order(books[index], session, command)
+    elseif kind == STATE then
+        begin(CLOSE)
+        set_state(books[index], command[4])
+        done(0)
     elseif kind == REFUSE then
         n = n + 1
         out[n] = PASSED
@@ -82,11 +91,13 @@ for i = 1, #commands do
         n = n + 1
         out[n] = QUERY
         size = size + 1
-        answers[#answers + 1] = kind == LIST and list(session[1], index) or {}
+        answers[#answers + 1] = kind == LIST and list(session[1], index) or halted_symbols()
     else
         error('unknown kind of command: ' .. tostring(kind))
     end
+    if unsettled_count > 0 then settle() end
 end
+gather_positions()
 
 local entry = '\154' .. pack(epoch, batch, writer, number, taken, first, seq, time)
     .. ARGV[3] .. pack(out)

