@@ -146,7 +146,7 @@ class Twins:
         assert len(self.said.snapshots) == 1, "the thread was never lost"
         stored, memory = await self.cluster.snapshot(), await self.memory.snapshot()
         assert (stored.seq, stored.books) == (memory.seq, memory.books)
-        books = stored_books(self.client, self.prefix, INSTRUMENTS)
+        books = stored_books(self.client, self.prefix, INSTRUMENTS, summed=False)
         assert books == {symbol: queues(book) for symbol, book in self.memory.books.items()}
         assert stored_sessions(self.client, self.prefix) == connected(self.memory)
         return expected

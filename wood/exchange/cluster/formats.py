@@ -327,9 +327,7 @@ class _Walk:
                     code, text = _CODES[rows[at + 1]], rows[at + 2]
                     limits = _LIMITS[rows[at + 3]], rows[at + 4] or None
                     named = self._named(command)
-                    events.append(
-                        CommandRefused(participant, session, code, text, *named, *limits)
-                    )
+                    events.append(CommandRefused(participant, session, code, text, *named, *limits))
                     at += 5
                 elif word == OPENED:
                     seq += 1

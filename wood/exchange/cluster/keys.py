@@ -5,8 +5,8 @@ Cluster; the tag is the name of the partition, unless that lay on the master of 
 has a time to live. Nothing else in the database is ever touched.
 
     meta            hash    what nodes agree on: rules, market (JSON), persist, max_open_orders,
-                            max_resting_orders, max_rate, kept, lease, outage, auth, grace; and how far
-                            things are: id, seq, batch, time, epoch, server, rows, resting; and
+                            max_resting_orders, max_rate, kept, lease, outage, auth, grace; and how
+                            far things are: id, seq, batch, time, epoch, server, rows, resting; and
                             gone:<writer>, since when one is whose sessions are still to be ended
     writers         hash    writer -> [number, taken, entry id] of its last batch; who is not in
                             it is dead, and takes no part
@@ -37,12 +37,12 @@ has a time to live. Nothing else in the database is ever touched.
     asks:<symbol>   zset    `<arrival, 16 digits> participant id` -> the price in ticks
     orders:<symbol> hash    `participant id` -> [left, key, arrival, taken, post only]
     levels:<symbol> hash    key -> lots at that price
-    positions:<symbol> hash participant -> [bought less sold, open buys, open sells, open orders], all
-                            but the last in lots, while any is not 0; without a position of those
-                            without a name who have no orders there
+    positions:<symbol> hash participant -> [bought less sold, open buys, open sells, open orders],
+                            the first three in lots, while any is not 0; of one without a name only
+                            while it has open orders there
 
 What stands in brackets are MessagePack values one after the other. A *key* is a price in ticks,
-negative for bids. Lots, numbers and times are whole.
+negative for bids. Lots, numbers and times are whole; Lua adds them up exactly as far as 2^53.
 
 The channel `<prefix>:{<tag>}:events:<id>` carries each entry as it is written. It ends with
 the id of the partition, since all databases of a server share its channels; an empty message asks

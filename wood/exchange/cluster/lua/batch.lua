@@ -1,38 +1,41 @@
 -- Decide the commands in their order.
 
 -- What the commands are sure to need, in one call for each book.
-local needed, levels, seen = {}, {}, {}
-for i = 1, #books do needed[i], levels[i], seen[i] = {}, {}, {} end
-for i = 1, #commands do
-    local command = commands[i]
-    local kind = command[1]
-    if kind == NEW or kind == CANCEL or kind == AMEND then
-        local b = command[3]
-        local id = sessions[command[2]][1] .. ' ' .. command[4]
-        command[4] = id
-        if not seen[b][id] then
-            seen[b][id] = true
-            needed[b][#needed[b] + 1] = id
-        end
-        if kind == NEW and command[8] == GTC then
-            local key = command[5] and -command[6] or command[6]
-            if not seen[b][key] then
-                seen[b][key] = true
-                levels[b][#levels[b] + 1] = text(key)
+do
+    local needed, levels, seen = {}, {}, {}
+    for i = 1, #books do needed[i], levels[i], seen[i] = {}, {}, {} end
+    for i = 1, #commands do
+        local command = commands[i]
+        local kind = command[1]
+        if kind == NEW or kind == CANCEL or kind == AMEND then
+            local b = command[3]
+            local id = sessions[command[2]][1] .. ' ' .. command[4]
+            command[4] = id
+            if not seen[b][id] then
+                seen[b][id] = true
+                needed[b][#needed[b] + 1] = id
+            end
+            if kind == NEW and command[8] == GTC then
+                local key = command[5] and -command[6] or command[6]
+                if not seen[b][key] then
+                    seen[b][key] = true
+                    levels[b][#levels[b] + 1] = text(key)
+                end
             end
         end
     end
-end
-for i = 1, #books do
-    fetch(books[i], needed[i])
-    fetch_totals(books[i], levels[i])
+    for i = 1, #books do
+        fetch(books[i], needed[i])
+        fetch_totals(books[i], levels[i])
+    end
+
+    local asking = {}
+    for i = 1, #sessions do
+        if sessions[i][3] > 0 then asking[#asking + 1] = sessions[i][2] end
+    end
+    fetch_sessions(asking)
 end
 
-local asking = {}
-for i = 1, #sessions do
-    if sessions[i][3] > 0 then asking[#asking + 1] = sessions[i][2] end
-end
-fetch_sessions(asking)
 local taken = 0
 -- Questions do not count: a session has one under way at most. Nor does what ends one.
 local COUNTS = {[NEW] = true, [CANCEL] = true, [AMEND] = true, [ALL] = true, [ANONYMOUS] = true,

@@ -55,11 +55,13 @@ local OPEN, BEAT, SWEEP, ANONYMOUS, STATE = 9, 10, 11, 12, 13
 local GTC, IOC, FOK = 0, 1, 2
 
 local writer, number = ARGV[1], tonumber(ARGV[2])
-local record = call('HGET', KEYS[2], writer)
-if not record then return {'fenced'} end
-local last_number, last_taken, last_entry = decode(record)
-if number == last_number then return {'again', last_taken, last_entry} end
-if number ~= last_number + 1 then return {'fenced'} end
+do
+    local record = call('HGET', KEYS[2], writer)
+    if not record then return {'fenced'} end
+    local last_number, last_taken, last_entry = decode(record)
+    if number == last_number then return {'again', last_taken, last_entry} end
+    if number ~= last_number + 1 then return {'fenced'} end
+end
 
 local meta = call('HMGET', KEYS[1],
     'seq', 'batch', 'time', 'epoch', 'server', 'rows', 'resting',

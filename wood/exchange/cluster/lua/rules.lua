@@ -58,28 +58,32 @@ local function set_state(book, halts)
     change_state(book, halts and 'halted' or 'open', 'operator')
 end
 
--- The symbols of the partition that are halted; of many that ask in a batch one asks Redis.
-local halted_before
+local halted_symbols
 
-local function halted_symbols()
-    local answer, here = {}, {}
-    for i = 1, #books do
-        here[books[i].symbol] = true
-        if books[i].halted then answer[#answer + 1] = books[i].symbol end
-    end
-    if not halted_before then
-        halted_before = {}
-        local found = call('HKEYS', KEYS[13])
-        for i = 1, #found do
-            if sub(found[i], 1, 7) == 'halted:' then
-                halted_before[#halted_before + 1] = sub(found[i], 8)
+do
+    -- The symbols of the partition that are halted; of many that ask in a batch one asks Redis.
+    local halted_before
+
+    function halted_symbols()
+        local answer, here = {}, {}
+        for i = 1, #books do
+            here[books[i].symbol] = true
+            if books[i].halted then answer[#answer + 1] = books[i].symbol end
+        end
+        if not halted_before then
+            halted_before = {}
+            local found = call('HKEYS', KEYS[13])
+            for i = 1, #found do
+                if sub(found[i], 1, 7) == 'halted:' then
+                    halted_before[#halted_before + 1] = sub(found[i], 8)
+                end
             end
         end
+        for i = 1, #halted_before do
+            if not here[halted_before[i]] then answer[#answer + 1] = halted_before[i] end
+        end
+        return answer
     end
-    for i = 1, #halted_before do
-        if not here[halted_before[i]] then answer[#answer + 1] = halted_before[i] end
-    end
-    return answer
 end
 
 local function write_states()
