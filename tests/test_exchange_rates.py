@@ -100,13 +100,20 @@ def test_each_has_a_bucket_and_perhaps_a_rate_of_its_own() -> None:
     rates.take(own)
     for who, count in (("A", 2), ("B", 0), ("C", 4), ("D", 4)):
         assert len(refused(rates.admit(cancels(5, who), NOW))) == count
-    assert Rates(0).any is False
-    free = Rates(0)
-    free.take({"B": {"*": Limits(rate=NONE)}})
-    assert not free.any
-    free.take(own)
-    assert free.any
-    assert not refused(free.admit(cancels(5, "D"), NOW))
+    mixed = rates.admit([*cancels(1, "E"), *cancels(2, "F"), *cancels(1, "E")], NOW)
+    assert [isinstance(each, Refuse) for each in mixed] == [False, False, True, True]
+
+
+def test_whether_anybody_is_limited() -> None:
+    rates = Rates(0)
+    assert not rates.any
+    rates.take({"A": {"*": Limits(rate=NONE)}})
+    assert not rates.any
+    assert rates.admit(cancels(5), NOW) == cancels(5)
+    limited = Rates(0)
+    limited.take({"A": {"*": Limits(rate=1)}})
+    assert limited.any
+    assert not refused(limited.admit(cancels(5, "B"), NOW))
 
 
 def test_what_is_full_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ class MemoryExchange(Partition):
 
     def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands for the next turn of the event loop."""
-        if self._rates.any and commands:
+        if self._rates.any:
             commands = self._rates.admit(commands, self._clock())
         self._queue.extend(commands)
         if len(self._queue) >= self._max_queue:

@@ -5,6 +5,8 @@ No clock; times are microseconds. The cluster keeps the same in Redis, by the sa
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from wood.model.commands import (
     CloseSession,
@@ -23,6 +25,8 @@ SECOND = 1_000_000
 
 FREE = {CloseSession, Heartbeat, ListInstruments, ListOrders, OpenSession, Sweep}
 """What does not count: a session has one question under way at most, and must be able to end."""
+
+_participant = attrgetter("participant")
 
 CROWD = 1024
 """Buckets that are kept at least before full ones are thrown away."""
@@ -54,8 +58,14 @@ class Rates:
         self.any = self._rate > 0 or any(self._own.values())
 
     def admit(self, commands: Sequence[Command], now: int) -> Sequence[Command]:
-        """The commands, all of one participant, that are within its rate, and refusals of others."""
-        participant = commands[0].participant
+        """The commands that are within the rates, and in place of the others their refusals."""
+        whose = {*map(_participant, commands)}
+        if len(whose) == 1:
+            return self._admit(whose.pop(), commands, now)
+        runs = groupby(commands, _participant)
+        return [each for who, run in runs for each in self._admit(who, list(run), now)]
+
+    def _admit(self, participant: str, commands: Sequence[Command], now: int) -> Sequence[Command]:
         rate = self._own.get(participant, self._rate)
         if not rate:
             return commands
