@@ -44,7 +44,7 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
     owned: set[str] = set()
     books: dict[str, Queues] = {}
     for symbol in symbols:
-        bids, asks, orders_key, levels = keys.of([symbol])
+        bids, asks, orders_key, levels, _ = keys.of([symbol])
         orders = {
             name.decode(): _Order(*_values(value))
             for name, value in client.hgetall(orders_key).items()
@@ -72,9 +72,33 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
     return books
 
 
+def stored_accounts(
+    client: Any, prefix: str, symbols: Iterable[str]
+) -> dict[str, dict[str, tuple[int, int, int]]]:
+    """By instrument and participant: how long, how short, and how many open orders."""
+    found: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for symbol in symbols:
+        *_, key = Keys(prefix).of([symbol])
+        found[symbol] = {}
+        for name, value in client.hgetall(key).items():
+            position, buys, sells, orders = _values(value)
+            found[symbol][name.decode()] = position + buys, sells - position, orders
+    return found
+
+
+def stored_prices(client: Any, prefix: str) -> dict[str, int]:
+    """The price of the last trade in each instrument that had one."""
+    fields = client.hgetall(Keys(prefix).state)
+    return {
+        name.decode().removeprefix("last:"): int(value)
+        for name, value in fields.items()
+        if name.startswith(b"last:")
+    }
+
+
 def stored_sessions(client: Any, prefix: str) -> Connected:
     """The sessions that lie under `prefix`, after checking that they are indexed as they are."""
-    *_, sessions_key, present, placed, leaving = Keys(prefix).fixed
+    sessions_key, present, placed, leaving = Keys(prefix).fixed[8:12]
     sessions: dict[str, tuple[str, int, bool]] = {}
     by_participant, by_writer = set(), set()
     for name, value in client.hgetall(sessions_key).items():
