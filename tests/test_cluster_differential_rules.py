@@ -1,4 +1,4 @@
-"""Rules of instruments, limits of participants: Redis and memory apply the same, in the same order."""
+"""Rules of instruments, limits of participants: both engines apply the same, in the same order."""
 
 from collections import Counter
 from random import Random
@@ -155,7 +155,8 @@ def test_whatever_the_rules_are(server: Server, full: bool) -> None:
     def look(seed: int, batches: int) -> None:
         async def test() -> None:
             random = Random(seed)
-            async with server.twins(30, 60, instruments=drawn_instruments(random)) as twins:
+            more = {"instruments": drawn_instruments(random), "summed": True}
+            async with server.twins(30, 60, **more) as twins:
                 flow = Flow(random, twins)
                 for _ in range(batches):
                     await flow.go_on()
