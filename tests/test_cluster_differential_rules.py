@@ -2,6 +2,7 @@
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import msgpack
 from hypothesis import given, settings
@@ -155,7 +156,7 @@ def test_whatever_the_rules_are(server: Server, full: bool) -> None:
     def look(seed: int, batches: int) -> None:
         async def test() -> None:
             random = Random(seed)
-            more = {"instruments": drawn_instruments(random), "summed": True}
+            more: dict[str, Any] = {"instruments": drawn_instruments(random), "summed": True}
             async with server.twins(30, 60, **more) as twins:
                 flow = Flow(random, twins)
                 for _ in range(batches):
