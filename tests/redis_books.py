@@ -78,6 +78,30 @@ def stored_books(
     return books
 
 
+def stored_accounts(
+    client: Any, prefix: str, symbols: Iterable[str]
+) -> dict[str, dict[str, tuple[int, int, int]]]:
+    """By instrument and participant: how long, how short, and how many open orders."""
+    found: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for symbol in symbols:
+        *_, key = Keys(prefix).of([symbol])
+        found[symbol] = {}
+        for name, value in client.hgetall(key).items():
+            position, buys, sells, orders = _values(value)
+            found[symbol][name.decode()] = position + buys, sells - position, orders
+    return found
+
+
+def stored_prices(client: Any, prefix: str) -> dict[str, int]:
+    """The price of the last trade in each instrument that had one."""
+    fields = client.hgetall(Keys(prefix).state)
+    return {
+        name.decode().removeprefix("last:"): int(value)
+        for name, value in fields.items()
+        if name.startswith(b"last:")
+    }
+
+
 def _check_positions(stored: dict[bytes, bytes], orders: dict[str, _Order], summed: bool) -> None:
     """What is open of each participant is the sum of its orders; nothing is kept of nobody."""
     lots: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
