@@ -8,8 +8,12 @@ do
         return refuse('halted', format('trading in %s is halted', book.symbol))
     end
 
-    function is_too_fast(participant)
-        local bucket = bucket_of(participant)
+    function is_too_fast(session)
+        local bucket = session.bucket
+        if bucket == nil then
+            bucket = bucket_of(session[1])
+            session.bucket = bucket
+        end
         if not bucket then return false end
         local at = bucket.full_at + bucket.interval
         local wait = at - time - 1000000
@@ -35,8 +39,8 @@ do
     end
 
     local function is_beyond(book, buys, price)
-        if book.halts then return false end
         local lower, upper = book.lower, book.upper
+        if not lower or book.halts then return false end
         if (buys and price <= upper) or (not buys and price >= lower) then return false end
         if lower < 1 then lower = 1 end
         refuse('collar', format('the price must be from %.15g to %.15g', lower * book.tick, upper * book.tick))
@@ -44,15 +48,15 @@ do
     end
 
     local function is_too_far(book, bounds, participant, buys, quantity)
-        if bounds.position == HUGE then return false end
+        local most = bounds.position
+        if most == HUGE then return false end
         local holding = book.holdings[participant]
         if not (holding and holding.known) then holding = known_holding(book, participant) end
         local position = holding.position
         local filled = buys and position + holding.buys or holding.sells - position
-        if filled + quantity <= bounds.position then return false end
-        local most = bounds.position * book.lot
+        if filled + quantity <= most then return false end
         refuse_by('position', 'limit',
-            format('the position, with all open orders filled, may be %.15g at most', most))
+            format('the position, with all open orders filled, may be %.15g at most', most * book.lot))
         return true
     end
 
@@ -67,7 +71,7 @@ do
             end
             if worth and worth * quantity > bounds.value then return too_dear(book, bounds) end
         end
-        if price and book.lower and is_beyond(book, buys, price) then return true end
+        if price and is_beyond(book, buys, price) then return true end
         return is_too_far(book, bounds, participant, buys, quantity)
     end
 
@@ -104,7 +108,7 @@ do
         if quantity > left and quantity > bounds.quantity then return too_much(book, bounds) end
         local value = price * quantity
         if value > bounds.value and value > (buys and -old or old) * left then return too_dear(book, bounds) end
-        if key ~= old and book.lower and is_beyond(book, buys, price) then return true end
+        if key ~= old and is_beyond(book, buys, price) then return true end
         return quantity > left and is_too_far(book, bounds, participant, buys, quantity - left)
     end
 end
