@@ -9,9 +9,10 @@ from tests.engines import INSTRUMENTS, with_loop
 from tests.redis_books import contents
 from wood.exchange.cluster.client import Client, connect
 from wood.exchange.cluster.exchange import ClusterExchange
-from wood.exchange.cluster.formats import decode_entry, decode_events, encode_batch
+from wood.exchange.cluster.formats import decode_entry, encode_batch
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import Membership
+from wood.exchange.cluster.rows import decode_events
 from wood.exchange.cluster.scripts import DECIDE
 from wood.exchange.cluster.trading import TradingTexts
 from wood.exchange.sessions import GRACE

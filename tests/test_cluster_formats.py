@@ -35,9 +35,9 @@ from wood.exchange.cluster.formats import (
     TRADE,
     Entry,
     decode_entry,
-    decode_events,
     encode_batch,
 )
+from wood.exchange.cluster.rows import decode_events
 from wood.model.commands import (
     SWEEP,
     AmendOrder,

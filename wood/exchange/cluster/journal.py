@@ -6,9 +6,10 @@ from typing import Any
 from msgspec.msgpack import decode
 
 from wood.exchange.cluster.client import Client
-from wood.exchange.cluster.formats import Entry, decode_entry, decode_events
+from wood.exchange.cluster.formats import Entry, decode_entry
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import State
+from wood.exchange.cluster.rows import decode_events
 from wood.model.events import Batch, BookSnapshot, LevelChanged, Levels, Snapshot, StateChanged
 from wood.model.instruments import Instruments
 from wood.model.orders import BUY

@@ -80,18 +80,21 @@ do
 
     -- The participants on whose holdings the commands of this batch may depend, by book.
     local function find_wanted()
-        wanted = {}
-        for i = 1, #books do wanted[books[i]] = {} end
         local seen = {}
+        wanted = {}
+        for i = 1, #books do seen[i], wanted[books[i]] = {}, {} end
         for i = 1, #commands do
             local command = commands[i]
-            if command[1] == NEW or command[1] == AMEND then
-                local book, name = books[command[3]], sessions[command[2]][1]
-                seen[book] = seen[book] or {}
-                if not seen[book][name] then
-                    seen[book][name] = true
-                    local holding = book.holdings[name]
-                    if not (holding and holding.known) then
+            local kind = command[1]
+            if kind == NEW or kind == AMEND then
+                local by, from = seen[command[3]], command[2]
+                if not by[from] then
+                    by[from] = true
+                    local book, name = books[command[3]], sessions[from][1]
+                    local holding = holding_of(book, name)
+                    -- One may have several sessions.
+                    if not holding.known and not by[name] then
+                        by[name] = true
                         wanted[book][#wanted[book] + 1] = name
                     end
                 end
