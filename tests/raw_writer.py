@@ -35,6 +35,7 @@ class Raw:
         *,
         limits: tuple[int, int, int] = LIMITS,
         grace: float = GRACE,
+        max_rate: int = 0,
         client: Client | None = None,
     ) -> None:
         self.url = url
@@ -52,6 +53,7 @@ class Raw:
             persist=True,  # else the next node would clear the book when its lease has run out
             lease=LEASE,
             grace=grace,
+            max_rate=max_rate,
         )
 
     async def __aenter__(self) -> "Raw":
