@@ -116,8 +116,9 @@ def test_buckets_that_are_full_again_are_forgotten(redis_url: str, prefix: str) 
         async with ClusterEngine(redis_url, prefix, max_rate=10) as engine:
             await engine.say(order("A", 1, BUY, 1, 1), order("B", 1, BUY, 1, 1))
             assert set(engine.redis.zrange(engine.keys.rates, 0, -1)) == {b"A", b"B"}
-            await engine.later(10)
-            await engine.say(order("C", 1, BUY, 1, 1))
+            for number in range(20):
+                await engine.later(10)
+                await engine.say(order("C", number, BUY, 1, 1))
             assert engine.redis.zrange(engine.keys.rates, 0, -1) == [b"C"]
 
     with_loop(test)

@@ -2,7 +2,8 @@
 -- has done to it so far. Nothing here writes.
 
 local sessions, symbols, commands = unpack(decode(ARGV[3]))
-local books, open = {}, {}
+local books = {}
+local open, open_before = {}, {} -- participant -> how many orders more it has open now; and before
 local touched, touched_count = {}, 0
 local out, n = {}, 0         -- the rows of the entry, flat
 local size = 0               -- how many they are, and orders looked at beside
@@ -60,6 +61,16 @@ local function fetch_totals(book, fields)
         if to > #fields then to = #fields end
         local values = call('HMGET', book.levels_key, unpack(fields, from, to))
         for i = from, to do book.totals[tonumber(fields[i])] = tonumber(values[i - from + 1] or 0) end
+    end
+end
+
+-- Load how many orders these had open before this batch.
+local function fetch_open(names)
+    for from = 1, #names, CHUNK do
+        local to = from + CHUNK - 1
+        if to > #names then to = #names end
+        local values = call('HMGET', KEYS[6], unpack(names, from, to))
+        for i = from, to do open_before[names[i]] = tonumber(values[i - from + 1] or 0) end
     end
 end
 

@@ -2,6 +2,7 @@
 -- wood/exchange/rates.py. Nothing before `write_rates` writes.
 
 local max_rate = tonumber(meta[12] or 0)
+local askers = {}                 -- the participants whose sessions say something in this batch
 local own, any_own = {}, false    -- participant -> its own limits by symbol; whether there are any
 local any_rate = max_rate > 0     -- whether anybody's messages are counted
 local bounds_of, bucket_of, write_rates
@@ -9,9 +10,10 @@ local bounds_of, bucket_of, write_rates
 do
     local NONE = -1                 -- the limit of one who has none
     local NEARLY = 1 + 2 ^ -40      -- a quotient that is this close below a whole number is that number
+    local FORGET = 16               -- batches from which to which full buckets are kept
     local buckets                   -- participant -> its bucket, false without limit; once read
 
-    local names, seen = {}, {}
+    local names, seen = askers, {}
     for i = 1, #sessions do
         local name = sessions[i][1]
         if not seen[name] then
@@ -103,6 +105,7 @@ do
             end
         end
         each('ZADD', KEYS[15], values, #values)
-        call('ZREMRANGEBYSCORE', KEYS[15], '-inf', text(time)) -- full buckets
+        -- Full buckets need not be kept; those of who goes on come back at once.
+        if batch % FORGET == 0 then call('ZREMRANGEBYSCORE', KEYS[15], '-inf', text(time)) end
     end
 end

@@ -16,9 +16,9 @@ local function new_order(book, session, command)
             and is_refused(book, bounds, participant, buys, price, quantity, opposite) then
         return
     end
-    local count, at
+    local at
     if lasts == GTC then
-        count = open[participant] or open_count(participant)
+        local count = open_count(participant)
         if (any_own or count >= max_open or resting >= max_resting or bounds.open_orders < HUGE)
                 and has_no_room(book, bounds, participant, count) then
             return
@@ -46,8 +46,6 @@ local function new_order(book, session, command)
         levels_changed(book, changed)
         if stopped == BEYOND and book.halts then change_state(book, 'halted', 'collar') end
         if quantity == 0 then return end
-        -- Orders of the participant's own may be among those that it met.
-        count = open[participant]
     elseif lasts ~= GTC then
         return rest_canceled(quantity)
     end
@@ -65,7 +63,7 @@ local function new_order(book, session, command)
     touched_count = touched_count + 1
     touched[touched_count] = order
     book.orders[id] = order
-    open[participant] = count + 1
+    open[participant] = (open[participant] or 0) + 1
     resting = resting + 1
     at = at + quantity
     book.totals[key] = at

@@ -50,18 +50,19 @@ function settle()
 end
 
 do
-    local NOTHING = {0, 0, 0, 0}
     local wanted
 
-    -- Add what lies in Redis.
-    local function learn(holding, held)
-        holding.known = held
-        holding.buys, holding.sells = held[2] + holding.buys, held[3] + holding.sells
-        holding.orders = held[4] + holding.orders
-        if holding.low and held[4] + holding.low == 0 then
+    -- Add what lies in Redis: `value`, false if nothing does.
+    local function learn(holding, value)
+        local position, buys, sells, orders = 0, 0, 0, 0
+        if value then position, buys, sells, orders = decode(value) end
+        holding.known, holding.value = true, value
+        holding.buys, holding.sells = buys + holding.buys, sells + holding.sells
+        holding.orders = orders + holding.orders
+        if holding.low and orders + holding.low == 0 then
             holding.position = holding.position - holding.at_low
         else
-            holding.position = held[1] + holding.position
+            holding.position = position + holding.position
         end
         if holding.low then holding.low = 0 end
     end
@@ -71,9 +72,9 @@ do
             local to = from + CHUNK - 1
             if to > #names then to = #names end
             local values = call('HMGET', book.positions_key, unpack(names, from, to))
+            local holdings = book.holdings
             for i = from, to do
-                local value = values[i - from + 1]
-                learn(holding_of(book, names[i]), value and {decode(value)} or NOTHING)
+                learn(holdings[names[i]] or holding_of(book, names[i]), values[i - from + 1])
             end
         end
     end
@@ -111,6 +112,11 @@ do
 
     -- What is to be written. This is the last that is read.
     function gather_positions()
+        local names = {}
+        for name in pairs(open) do
+            if not open_before[name] then names[#names + 1] = name end
+        end
+        fetch_open(names)
         for i = 1, #books do
             local book, unknown = books[i], {}
             for name, holding in pairs(book.holdings) do
@@ -119,14 +125,17 @@ do
             load_positions(book, unknown)
             local set, unset, count = {}, {}, 0
             for name, holding in pairs(book.holdings) do
-                local held, position, buys = holding.known, holding.position, holding.buys
-                local sells, orders = holding.sells, holding.orders
-                if orders == 0 then buys, sells = 0, 0 end -- more than 2^53 may not add up to it
-                if position == 0 and orders == 0 then
-                    if held ~= NOTHING then unset[#unset + 1] = name end
-                elseif position ~= held[1] or buys ~= held[2] or sells ~= held[3] or orders ~= held[4] then
-                    set[count + 1], set[count + 2] = name, pack(position, buys, sells, orders)
-                    count = count + 2
+                local position, buys, sells = holding.position, holding.buys, holding.sells
+                local orders = holding.orders
+                if orders == 0 then buys, sells = 0, 0 end -- sums beyond 2^53 may not come back to it
+                if orders ~= 0 or position ~= 0 then
+                    local value = pack(position, buys, sells, orders)
+                    if value ~= holding.value then
+                        set[count + 1], set[count + 2] = name, value
+                        count = count + 2
+                    end
+                elseif holding.value then
+                    unset[#unset + 1] = name
                 end
             end
             book.set_positions, book.set_count, book.unset_positions = set, count, unset

@@ -16,13 +16,10 @@ local function set_total(book, key, value)
     book.changed[key] = true
 end
 
+-- How many one who says something in this batch has open.
 local function open_count(participant)
-    local count = open[participant]
-    if not count then
-        count = tonumber(call('HGET', KEYS[6], participant) or 0)
-        open[participant] = count
-    end
-    return count
+    if not open_before[participant] then fetch_open(askers) end
+    return open_before[participant] + (open[participant] or 0)
 end
 
 local function touch(order)
@@ -44,7 +41,7 @@ local function forget(order)
         unsettled_count = unsettled_count + 1
         unsettled[unsettled_count] = holding
     end
-    open[participant] = open_count(participant) - 1
+    open[participant] = (open[participant] or 0) - 1
     resting = resting - 1
     if order.book.orders[id] == order then order.book.orders[id] = false end
 end

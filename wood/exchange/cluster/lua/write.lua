@@ -68,7 +68,8 @@ do
     each('ZREM', KEYS[7], not_owned, not_owned_count)
     each('ZADD', KEYS[7], owned, owned_count)
     local counts, none = {}, {}
-    for participant, count in pairs(open) do
+    for participant, more in pairs(open) do
+        local count = open_before[participant] + more
         if count == 0 then
             none[#none + 1] = participant
         else
