@@ -55,6 +55,9 @@ class Client:
     def login_refused(self, event: LoginRefused) -> None:
         self.happened.append(f"refused: {event.code}")
 
+    def slow_down(self, retry_after: int) -> None:
+        self.happened.append(f"slow down: {retry_after}")
+
 
 def _word(line: bytes) -> str:
     words = ("NEW", "FILL", "invalid", "orders", "login", "heartbeat")
