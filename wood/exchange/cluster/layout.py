@@ -101,15 +101,19 @@ class Layout:
     async def admit(self, tags: Mapping[str, str]) -> None:
         """Let the participants log in to partitions that are new. Raises what the client raises."""
         known = await self._client.hgetall(Keys(self._prefix).participants)
+        limits = await self._client.hgetall(Keys(self._prefix).limits)
         for tag in tags.values():
-            key = Keys(self._prefix, tag).participants
+            keys = Keys(self._prefix, tag)
             if tag == PARTITION or not known:
                 continue
-            client: Client = connect(self._url, key)
+            client: Client = connect(self._url, keys.participants)
             try:
-                there = set(await client.hkeys(key))
+                there = set(await client.hkeys(keys.participants))
                 for name in known.keys() - there:
-                    await client.hsetnx(key, name, known[name])
+                    # The limits first: nobody shall be let in without them.
+                    if name in limits:
+                        await client.hsetnx(keys.limits, name, limits[name])
+                    await client.hsetnx(keys.participants, name, known[name])
             finally:
                 await client.aclose()
 
