@@ -87,6 +87,7 @@ class MemoryExchange(Partition):
         auth: Auth = Auth.OPEN,
         grace: float = GRACE,
         participants: ParticipantFile | None = None,
+        max_rate: int = 0,
     ) -> None:
         super().__init__(instruments)
         self._open_orders = OpenOrders(max_open_orders, max_resting_orders)
