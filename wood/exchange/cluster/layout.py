@@ -37,9 +37,13 @@ class Layout:
         self._url = url
         self._client = connect(url, self._key)
 
+    async def check_server(self) -> None:
+        """Whether the server is there and will do. Raises `ConfigError`."""
+        await check_server(self._client, self._url, persist=False)
+
     async def tags(self) -> dict[str, str]:
         """By partition, the first one first. Raises `ConfigError` and what the client raises."""
-        await check_server(self._client, self._url, persist=False)
+        await self.check_server()
         return await self.look()
 
     async def look(self) -> dict[str, str]:
@@ -96,7 +100,7 @@ class Layout:
 
     async def forget(self) -> None:
         """All is cleared: instruments may go elsewhere. Raises what the client raises."""
-        await self._client.delete(self._listed)
+        await self._client.unlink(self._listed)
 
     async def admit(self, tags: Mapping[str, str]) -> None:
         """Let the participants log in to partitions that are new. Raises what the client raises."""
