@@ -15,6 +15,7 @@ from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
+from wood.exchange.cluster.faults import is_denied
 from wood.model.errors import WoodError
 from wood.tools.errors import printable
 
@@ -67,11 +68,15 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (WoodError, RedisError, OSError) as error:
-        _fail(str(error), 1)
+        _fail(_denied(error) if is_denied(error) else str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     else:
         sys.exit(code or 0)
+
+
+def _denied(error: Exception) -> str:
+    return f"Redis does not let the user of --redis do this ({error}); see deploy/redis.acl"
 
 
 def _fail(text: str, code: int) -> None:

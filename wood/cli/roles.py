@@ -15,6 +15,7 @@ from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.serve import serve
+from wood.cli.trading import texts_in, trading_options
 from wood.exchange.cluster.engine import cluster_engine
 from wood.exchange.cluster.exchange import KEPT
 from wood.exchange.cluster.membership import LEASE
@@ -117,6 +118,14 @@ _OPTIONS = [
         type=AT_LEAST_1,
         help="-s: orders that all participants together may have open (some 200 bytes each, in "
         "Redis 400).",
+    ),
+    *trading_options("-s"),
+    _option(
+        "--max-participant-rate",
+        default=0,
+        type=click.IntRange(min=0),
+        help="-s: messages per second of one participant over all its connections, on whatever "
+        "node; 0 is no limit.",
     ),
     _option(
         "--max-connections",
@@ -277,9 +286,11 @@ def _serve(settings: dict[str, Any]) -> None:
 
 def _exchange(settings: dict[str, Any]) -> Callable[[], Awaitable[Exchange]]:
     """What makes the engine, once there is an event loop. Raises `ConfigError`."""
-    instruments = listed(settings["instrument"], settings["instruments"])
+    trading = texts_in(settings)
+    instruments = listed(settings["instrument"], settings["instruments"], trading)
     rules = {name: settings[name] for name in ("max_open_orders", "max_resting_orders")}
     rules |= {"auth": Auth(settings["auth"]), "grace": settings["reconnect_grace"]}
+    rules["max_rate"] = settings["max_participant_rate"]
     if not settings["member"]:
         path = settings["participants"]
         file = None if path is None else ParticipantFile(path)

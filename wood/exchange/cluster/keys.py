@@ -18,6 +18,9 @@ has a time to live. Nothing else in the database is ever touched.
     owned           zset    `participant symbol id`, score 0: whose open orders
     participants    hash    name -> [SHA-256 of the token, added, operator, disabled]; no start of a
                             node and no `wood reset` clears it
+    limits          hash    participant -> its own limits, a MessagePack map of symbol, or `*` for
+                            all, to a map of the fields of `Limits` that it has; cleared as
+                            little as the participants
     sessions        hash    session -> [participant, generation, writer, cancel on disconnect]:
                             those who have logged in and have a connection
     present         zset    `participant session`, score 0: the same by participant
@@ -75,6 +78,7 @@ class Keys:
         self.participants, self.sessions, _, self.placed, self.leaving = self.fixed[7:12]
         self.state, self.limits, self.rates = self.fixed[12:]
         self.beats = self._start + "beats"
+        self.limits = self._start + "limits"
         self.partitions = self._start + "partitions"
         self.listed = self._start + "listed"
         kept = self.participants, self.limits
