@@ -104,7 +104,6 @@ class ClusterExchange(Partition):
         max_queue: int = MAX_QUEUE,
         tag: str = PARTITION,
         clients: Connect | None = None,
-        max_rate: int = 0,
     ) -> None:
         super().__init__(instruments)
         self._url = url
