@@ -29,8 +29,6 @@ has a time to live. Nothing else in the database is ever touched.
                             0 for one who was disabled
     state           hash    halted:<symbol> -> why, of those that are; last:<symbol> -> the price of
                             the last trade in ticks
-    limits          hash    participant -> its own limits: a MessagePack map of symbols, or `*`, to
-                            maps of limits, see model/limits.py; cleared as little as participants
     rates           zset    participant -> when its bucket of messages is full again, in
                             microseconds; those that are full are removed
     partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself
@@ -78,7 +76,6 @@ class Keys:
         self.participants, self.sessions, _, self.placed, self.leaving = self.fixed[7:12]
         self.state, self.limits, self.rates = self.fixed[12:]
         self.beats = self._start + "beats"
-        self.limits = self._start + "limits"
         self.partitions = self._start + "partitions"
         self.listed = self._start + "listed"
         kept = self.participants, self.limits
