@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.sessions import log_in
-from tests.support import Peer, Server, create, eventually, run_wood_here
+from tests.support import Peer, Server, create, eventually, run_wood, run_wood_here
 from wood.client import Client, PublicClient, QueryRefused, State, StateChanged
 
 INSTRUMENTS = ("--instrument", "WOOD", "--instrument", "PEAR")
@@ -196,3 +196,27 @@ def test_it_outlives_the_one_who_asked(venue: Venue) -> None:
     if venue.asked is not venue.seen:
         venue.asked.kill()
     eventually(lambda: states(venue.seen) == {"WOOD": "halted", "PEAR": "open"}, "the halt")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_with_persist_it_outlives_all_nodes(
+    kept: bool,
+    redis_url: str,
+    prefix: str,
+    start_server: Callable[..., Server],
+) -> None:
+    where = ("--redis", redis_url, "--prefix", prefix)
+    added = run_wood_here("participant", "add", "root", "--operator", *where)
+    options = (*INSTRUMENTS, "--lease", "1", *(["--persist"] if kept else []))
+    cluster = Cluster(start_server, redis_url, prefix, *options, nodes=1)
+    who = {"WOOD_OPERATOR": "root", "WOOD_TOKEN": added.stdout.strip()}
+    Venue(cluster.nodes[0], cluster.nodes[0], who).wood("halt", "WOOD")
+    exported = run_wood("export", *where).stdout
+    assert '"halted"' in exported
+    assert '"operator"' in exported
+    assert cluster.nodes[0].stop() == 0
+    node = cluster.start()
+    assert states(node)["WOOD"] == ("halted" if kept else "open")
+    watcher, told = subscribed(node, "WOOD")
+    watcher.socket.close()
+    assert [line["type"] for line in told if line["type"] == "state"] == ["state"] * kept
