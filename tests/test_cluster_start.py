@@ -520,7 +520,7 @@ class TestWays:
             assert [node.stop() for node in nodes] == [0, 0]
             assert prices(cluster.start()) == [], "it may clear, too"
             assert client.execute_command("ACL", "LOG") == []
-        refused("--redis", url, "--prefix", "w2", said="ermission")
+        refused("--redis", url, "--prefix", "w2", said="on names that begin with w2:")
 
     def test_tls(self, start_server: StartServer, tmp_path: Path, redis_binary: str | None) -> None:
         certificate = self._certificate(tmp_path)

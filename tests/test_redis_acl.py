@@ -1,8 +1,10 @@
 """The user of `deploy/redis.acl`: the exchange needs no more, and it can do nothing else."""
 
+import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -139,6 +141,37 @@ def _play(url: str, start_server: StartServer, client: Any) -> None:
     third = start_server(*options)
     third.kill()
     assert wood("reset", "--yes").startswith("cleared: ")
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="no redis-cli is installed")
+def test_the_page_gives_it_a_password(tmp_path: Path, binary: str | None) -> None:
+    """As a file, and while the server runs; any password will do."""
+    password = "a b/&'$\\#>"
+    page = (ROOT / "docs" / "operations.md").read_text().partition("## The user in Redis")[2]
+    [block] = re.findall(r"```sh\n(.*?)```", page, re.S)[:1]
+    as_file, by_hand = (line for line in block.splitlines() if "$PASSWORD" in line)
+    file = tmp_path / "made.acl"
+
+    def run(line: str) -> None:
+        subprocess.run(
+            ["bash", "-ec", line], cwd=ROOT, env=os.environ | {"PASSWORD": password}, check=True
+        )
+
+    run(as_file.replace("/etc/redis/users.acl", str(file)))
+    assert password not in file.read_text()
+    server = AclFileServer(tmp_path, binary=binary, text=file.read_text())
+    try:
+        for again in (False, True):
+            line = Line(server, password=password)
+            assert isinstance(line.ask("TIME"), list)
+            line.refused("KEYS", "*")
+            line.close()
+            if not again:
+                with server.client() as client:
+                    client.execute_command("ACL", "DELUSER", "wood")
+                run(by_hand.replace("redis-cli ", f"redis-cli --user root -a x -p {server.port} "))
+    finally:
+        server.close()
 
 
 # What it has not
@@ -375,7 +408,7 @@ def test_a_redis_cluster(tmp_path: Path, binary: str | None, start_server: Start
 def test_sentinels(tmp_path: Path, binary: str | None, start_server: StartServer) -> None:
     """Whose user is another one: they have no keys, and are asked one thing only."""
     page = (ROOT / "docs" / "operations.md").read_text()
-    [rules] = re.findall(r"ACL SETUSER wood reset (on >PASSWORD .*sentinel.*)", page)
+    [rules] = re.findall(r"ACL SETUSER wood reset (on >PASSWORD [^`]*sentinel[^`]*)", page)
     five = RedisSentinel(tmp_path, binary=binary)
     try:
         for each in five.servers:
