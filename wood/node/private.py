@@ -105,7 +105,12 @@ class PrivateConnection(Connection):
             self._pulse.said()
 
     def answered(self) -> None:
-        """The answer to a query was flushed: go on with what was held back."""
+        """The answer to a query was flushed: go on with what was held back.
+
+        A login is answered by what follows it alone.
+        """
+        if self._login_due or self._refusing is not None or self._replay is not None:
+            return
         self._answer_due = False
         self._go_on()
 
@@ -192,6 +197,9 @@ class PrivateConnection(Connection):
             log.warning("%s %s from %s: a login failed", self.kind, self.name, self.address)
         self._refusal = self.reports.error(event.code, event.text)
         self._refusing = asyncio.get_running_loop().call_later(delay, self._refuse)
+
+    def slow_down(self, retry_after: int) -> None:
+        """Its participant is over its rate."""
 
     def _log_out(self) -> None:
         """The client went while its login was under way: the engine takes it for connected."""
@@ -345,7 +353,8 @@ class PrivateConnection(Connection):
         """Who may say nothing yet has no answers due that these could overtake."""
         for command in commands:
             if isinstance(command, Refuse):
-                self.write(self.reports.error(command.code, command.text, command.order_id))
+                why = command.code, command.text, command.order_id
+                self.write(self.reports.error(*why, None, command.limit, command.retry_after))
         return [command for command in commands if not isinstance(command, Refuse)]
 
     # Heartbeats

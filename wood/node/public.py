@@ -150,7 +150,8 @@ class PublicConnection(Connection):
             try:
                 self._answer(said)
             except Refusal as refusal:
-                self.write(error(refusal.code, refusal.text, self._encoding))
+                why = refusal.code, refusal.text, self._encoding
+                self.write(error(*why, refusal.limit, refusal.retry_after))
             if isinstance(said, Unreadable) and said.fatal:
                 self._end("a message that cannot be read to its end")
         self._understanding = False
