@@ -107,6 +107,11 @@ _option = partial(click.option, show_envvar=True)
     default=_DEFAULT.spread,
     help="The standard deviation of the prices, round 1000.",
 )
+@_option(
+    "--apart",
+    is_flag=True,
+    help="Let connections in turn only buy and only sell, so that none meets its own orders.",
+)
 @_option("--seed", default=_DEFAULT.seed, help="The same seed draws the same orders.")
 @_option("--ceiling", is_flag=True, help="Compare with a server that only acknowledges.")
 @_option(

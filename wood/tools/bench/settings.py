@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     orders: int = 200_000
     cancel_share: float = 0.15
     spread: float = 10.0
+    apart: bool = False
     seed: int = 1
     batch: int = 256
     ceiling: bool = False
