@@ -36,13 +36,16 @@ def url_of(url: str) -> str:
 
 
 class AclFileServer(RedisServer):
-    """One that begins with the shipped file, in which the user is given a password.
+    """One that begins with the shipped file, in which the user is given a password, or with `text`.
 
     The tests themselves come as somebody else.
     """
 
-    def __init__(self, folder: Path, *options: str, binary: str | None) -> None:
-        text = FILE.read_text().replace("user wood ", f"user wood >{PASSWORD} ")
+    def __init__(
+        self, folder: Path, *options: str, binary: str | None, text: str | None = None
+    ) -> None:
+        if text is None:
+            text = FILE.read_text().replace("user wood ", f"user wood >{PASSWORD} ")
         file = folder / "users.acl"
         file.write_text(f"{text}user root on nopass allkeys allchannels +@all\n")
         super().__init__(folder, "--aclfile", str(file), *options, binary=binary)

@@ -16,6 +16,7 @@ from wood import __version__
 from wood.cli.listing import listed, parse_option, read_file
 from wood.cli.main import wood
 from wood.cli.roles import _exchange
+from wood.cli.trading import texts_in
 from wood.exchange.exchange import Exchange
 from wood.model.errors import ConfigError
 from wood.model.limits import NONE, Limits
@@ -285,6 +286,21 @@ class TestListing:
         with pytest.raises(ConfigError, match=f"^{file}: instrument GOLD: {said}") as caught:
             read_file(file)
         assert "\n" not in str(caught.value)
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    """Whose first line is the command line that it goes with."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [text] = re.findall(r"```toml\n(.*?)```", page, re.S)
+    command, _, _ = text.partition("\n")
+    file = tmp_path / "instruments.toml"
+    file.write_text(text)
+    words = command.removeprefix("# wood ").replace("instruments.toml", str(file)).split()
+    settings = wood.make_context("wood", words).params
+    gold, tin = listed([], settings["instruments"], texts_in(settings)).values()
+    limits = Limits(order_quantity=5000.0, order_value=1e6, position=500.0, open_orders=50.0)
+    assert gold.rules == TradingRules(SelfTrade.CANCEL_NEWEST, 250, Beyond.HALT, 36001, limits)
+    assert tin.rules == TradingRules(limits=Limits(order_quantity=NONE))
 
 
 @pytest.mark.parametrize(

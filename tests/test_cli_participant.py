@@ -6,12 +6,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
 import redis
 
-from tests.support import PATIENCE, ROOT, clean_environment, run_wood, run_wood_here
+from tests.sessions import log_in
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Server,
+    clean_environment,
+    create,
+    eventually,
+    run_wood,
+    run_wood_here,
+)
 from wood.cli.participant import _table
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.participants import ParticipantFile
@@ -193,6 +204,55 @@ def test_columns_are_aligned() -> None:
         "a" + " " * 33 + "1970-01-01  yes       no        default",
         "b" * 32 + "  1970-01-02  no        yes       default",
     ]
+
+
+@pytest.mark.parametrize("mode", ["file", "cluster"])
+def test_a_running_server_goes_by_them(
+    request: pytest.FixtureRequest,
+    start_server: Callable[..., Server],
+    tmp_path: Path,
+    mode: str,
+) -> None:
+    """Of the listing, of the option, and then those of a participant's own, as they change."""
+    if mode == "file":
+        where = ["--participants", str(tmp_path / "participants.json")]
+        options = where
+    else:
+        url, prefix = (request.getfixturevalue(name) for name in ("redis_url", "prefix"))
+        where = ["--redis", url, "--prefix", prefix]
+        options = ["-m", *where]
+    toml = tmp_path / "instruments.toml"
+    toml.write_text(
+        "[[instrument]]\nsymbol='GOLD'\nmax_order_quantity=20\n[[instrument]]\nsymbol='TIN'"
+    )
+    token = run_wood_here("participant", "add", "alice", *where).stdout.strip()
+    server = start_server(*options, "--instruments", str(toml), "--max-order-quantity", "10")
+    ids = count(1)
+    with server.trader() as alice:
+        log_in(alice, token=token)
+
+        def takes(symbol: str, quantity: int) -> bool:
+            answer = alice.ask(create(next(ids), "BUY", 1, quantity) | {"symbol": symbol})
+            refused = answer["message"] == "error"
+            assert not refused or (answer["code"], answer["limit"]) == ("limit", "orderQuantity")
+            return not refused
+
+        def limit(*words: str) -> None:
+            done = run_wood_here("participant", "limit", "alice", *words, *where)
+            assert done.returncode == 0, done.stderr
+
+        assert [takes("GOLD", 20), takes("GOLD", 21)] == [True, False], "the instrument's"
+        assert [takes("TIN", 10), takes("TIN", 11)] == [True, False], "the option's"
+        limit("--max-order-quantity", "15")
+        eventually(lambda: takes("TIN", 15), "her own")
+        assert [takes("TIN", 16), takes("GOLD", 15), takes("GOLD", 16)] == [False, True, False]
+        limit("--max-order-quantity", "none", "--symbol", "GOLD")
+        eventually(lambda: takes("GOLD", 10**9), "her own in one instrument")
+        assert not takes("TIN", 16)
+        limit("--max-order-quantity", "default")
+        limit("--max-order-quantity", "default", "--symbol", "GOLD")
+        eventually(lambda: not takes("GOLD", 21) and not takes("TIN", 11), "none of her own")
+        assert [takes("GOLD", 20), takes("TIN", 10)] == [True, True]
 
 
 class TestWhere:

@@ -111,6 +111,35 @@ class TestCluster(ParticipantStoreTests):
         metals = Keys(self.prefix, "metals").limits
         assert self.client.hgetall(metals) == self.client.hgetall(self.keys.limits)
 
+    def test_who_is_overtaken_leaves_nothing_old_in_other_partitions(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.client.hset(self.keys.partitions, "metals", "metals")
+
+        async def main() -> None:
+            slow, quick = self.open(), self.open()
+            await slow.add("alice")
+            hget, overtaken = slow._client.hget, False
+
+            async def read(key: str, name: str) -> Any:
+                nonlocal overtaken
+                found = await hget(key, name)
+                if key == self.keys.limits and not overtaken:
+                    overtaken = True
+                    await quick.limit("alice", {"position": 7.0}, "GOLD")
+                return found
+
+            monkeypatch.setattr(slow._client, "hget", read)
+            await slow.limit("alice", {"rate": 5.0})
+            assert overtaken
+            await slow.close()
+            await quick.close()
+
+        asyncio.run(main())
+        kept = self.client.hgetall(self.keys.limits)
+        assert msgpack.unpackb(kept[b"alice"]) == {"*": {"rate": 5}, "GOLD": {"position": 7}}
+        assert self.client.hgetall(Keys(self.prefix, "metals").limits) == kept
+
     @pytest.mark.parametrize(
         ("limits", "said"),
         [

@@ -1,8 +1,10 @@
 """The user of `deploy/redis.acl`: the exchange needs no more, and it can do nothing else."""
 
+import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -98,9 +100,10 @@ def _play(url: str, start_server: StartServer, client: Any) -> None:
 
     token = wood("participant", "add", "alice").strip()
     root = wood("participant", "add", "root", "--operator").strip()
-    wood("participant", "limit", "alice", "--max-order-quantity", "1000")
+    wood("participant", "limit", "alice", "--max-rate", "1000", "--max-position", "50")
     options = ["-m", *where, "--journal", "2", "--lease", "1", "--reconnect-grace", "0"]
-    options += ["--instrument", "WOOD", "--instrument", "GOLD@metals"]
+    options += ["--instrument", "WOOD", "--instrument", "GOLD@metals", "--collar", "50%"]
+    options += ["--max-participant-rate", "5000", "--self-trade", "cancel-both"]
     one, other = start_server(*options), start_server(*options)
     with one.trader() as alice, other.trader() as bob, other.watcher() as watcher:
         reply = log_in(alice, token=token)
@@ -121,12 +124,17 @@ def _play(url: str, start_server: StartServer, client: Any) -> None:
         wood("participant", "rotate", "alice")
         wood("participant", "disable", "alice")
         wood("participant", "enable", "alice")
-        wood("participant", "limit", "alice", "--max-order-quantity", "default")
+        wood("participant", "limit", "alice", "--max-rate", "default")
+        wood("participant", "limit", "alice", "--max-position", "default")
         assert '"alice"' in wood("participant", "list", "--json")
         address = ("--host", one.host, "-p", str(one.private))
-        old = ("--anonymous-older-than", "0s")
-        done = run_wood_here("cancel", "--operator", "root", *old, *address, WOOD_TOKEN=root)
-        assert done.returncode == 0, done.stderr
+        for words in (
+            ("cancel", "--anonymous-older-than", "0s"),
+            ("halt", "WOOD"),
+            ("resume", "WOOD"),
+        ):
+            done = run_wood_here(*words, "--operator", "root", *address, WOOD_TOKEN=root)
+            assert done.returncode == 0, done.stderr
     with other.trader() as carl:
         log_in(carl, "carl", cancelOnDisconnect=True)
         assert carl.ask(create(1, "BUY", 5, 5))["report"] == "NEW"
@@ -139,6 +147,37 @@ def _play(url: str, start_server: StartServer, client: Any) -> None:
     third = start_server(*options)
     third.kill()
     assert wood("reset", "--yes").startswith("cleared: ")
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="no redis-cli is installed")
+def test_the_page_gives_it_a_password(tmp_path: Path, binary: str | None) -> None:
+    """As a file, and while the server runs; any password will do."""
+    password = "a b/&'$\\#>"
+    page = (ROOT / "docs" / "operations.md").read_text().partition("## The user in Redis")[2]
+    [block] = re.findall(r"```sh\n(.*?)```", page, re.S)[:1]
+    as_file, by_hand = (line for line in block.splitlines() if "$PASSWORD" in line)
+    file = tmp_path / "made.acl"
+
+    def run(line: str) -> None:
+        subprocess.run(
+            ["bash", "-ec", line], cwd=ROOT, env=os.environ | {"PASSWORD": password}, check=True
+        )
+
+    run(as_file.replace("/etc/redis/users.acl", str(file)))
+    assert password not in file.read_text()
+    server = AclFileServer(tmp_path, binary=binary, text=file.read_text())
+    try:
+        for again in (False, True):
+            line = Line(server, password=password)
+            assert isinstance(line.ask("TIME"), list)
+            line.refused("KEYS", "*")
+            line.close()
+            if not again:
+                with server.client() as client:
+                    client.execute_command("ACL", "DELUSER", "wood")
+                run(by_hand.replace("redis-cli ", f"redis-cli --user root -a x -p {server.port} "))
+    finally:
+        server.close()
 
 
 # What it has not
@@ -278,10 +317,7 @@ def test_no_script_of_its_own_goes_further(line: Line, words: tuple[str, ...]) -
 
 
 def test_the_default_user_is_off(server: AclFileServer) -> None:
-    with (
-        redis.Redis(host=server.host, port=server.port) as client,
-        pytest.raises(redis.AuthenticationError),
-    ):
+    with RedisServer.client(server) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 
 
@@ -289,7 +325,7 @@ def test_the_default_user_is_off(server: AclFileServer) -> None:
 
 
 def test_a_node_of_a_user_with_fewer_rights_says_in_one_line_which(server: AclFileServer) -> None:
-    url = url_of(server.url)
+    node = ("-s", "-m", "--private", "0", "--public", "0", "--redis", url_of(server.url))
     for rule, said in (
         ("-spublish", "use SPUBLISH on names that begin with wood:"),
         ("-ssubscribe", "use SSUBSCRIBE on names that begin with wood:"),
@@ -304,12 +340,10 @@ def test_a_node_of_a_user_with_fewer_rights_says_in_one_line_which(server: AclFi
         set_user(server, rule)
         with server.client() as client:
             client.script_flush()
-        done = run_wood("-s", "-m", "--private", "0", "--public", "0", "--redis", url)
+        done = run_wood_here(*node)
         assert said in denied(done), rule
     set_user(server)
-    done = run_wood_here(
-        "-s", "-m", "--private", "0", "--public", "0", "--redis", url, "--prefix", "w"
-    )
+    done = run_wood(*node, "--prefix", "w")
     assert "on names that begin with w:" in denied(done)
     with server.client() as client:
         assert client.keys("*") == [], "nothing was written"
@@ -336,6 +370,7 @@ def denied(done: Any) -> str:
 # Several servers
 
 
+@pytest.mark.long
 def test_a_redis_cluster(tmp_path: Path, binary: str | None, start_server: StartServer) -> None:
     sharded = RedisCluster(tmp_path, binary=binary)
     try:
@@ -372,10 +407,11 @@ def test_a_redis_cluster(tmp_path: Path, binary: str | None, start_server: Start
         sharded.close()
 
 
+@pytest.mark.long
 def test_sentinels(tmp_path: Path, binary: str | None, start_server: StartServer) -> None:
     """Whose user is another one: they have no keys, and are asked one thing only."""
     page = (ROOT / "docs" / "operations.md").read_text()
-    [rules] = re.findall(r"ACL SETUSER wood reset (on >PASSWORD .*sentinel.*)", page)
+    [rules] = re.findall(r"ACL SETUSER wood reset (on >PASSWORD [^`]*sentinel[^`]*)", page)
     five = RedisSentinel(tmp_path, binary=binary)
     try:
         for each in five.servers:
