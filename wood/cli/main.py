@@ -15,6 +15,7 @@ from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
 from wood.model.errors import WoodError
+from wood.node.log_lines import printable
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -73,5 +74,6 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> None:
-    print(f"wood: {' '.join(text.split())}", file=sys.stderr)
+    # What a server said may be part of it: no byte of that shall command the terminal.
+    print(f"wood: {printable(' '.join(text.split()))}", file=sys.stderr)
     sys.exit(code)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgpack
 import msgspec
 
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import Trade
 from wood.model.instruments import Instruments
 from wood.model.orders import BUY, Side
@@ -158,9 +158,20 @@ def _of(fields: dict[str, object], partition: str | None) -> dict[str, object]:
     return fields if partition is None else fields | {"partition": partition}
 
 
-def error(code: ErrorCode, text: str, encoding: str) -> bytes:
+def error(
+    code: ErrorCode,
+    text: str,
+    encoding: str,
+    limit: Limit | None = None,
+    retry_after: int | None = None,
+) -> bytes:
     """What a subscriber said was refused."""
-    return encode({"type": "error", "error": text, "code": code.value}, encoding)
+    fields: dict[str, object] = {"type": "error", "error": text, "code": code.value}
+    if limit is not None:
+        fields["limit"] = limit.value
+    if retry_after is not None:
+        fields["retryAfter"] = retry_after / 1_000_000
+    return encode(fields, encoding)
 
 
 def encode(fields: dict[str, object], encoding: str) -> bytes:

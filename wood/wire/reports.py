@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgpack
 import msgspec
 
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     InstrumentsListed,
@@ -59,7 +59,13 @@ class Reports(ABC):
 
     @abstractmethod
     def error(
-        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+        self,
+        code: ErrorCode,
+        text: str,
+        order_id: int | None = None,
+        symbol: str | None = None,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
     ) -> bytes:
         """A message was refused."""
 
@@ -128,13 +134,26 @@ class JsonReports(Reports):
         return b'{"message":"heartbeat"}\n'
 
     def error(
-        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+        self,
+        code: ErrorCode,
+        text: str,
+        order_id: int | None = None,
+        symbol: str | None = None,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
     ) -> bytes:
         """A line."""
         parts = b'{"message":"error","error":%b,"code":"%b"' % (_json(text), code.encode())
         if order_id is not None:
             parts += b',"orderId":%d' % order_id
-        return parts + self._ends.get(symbol or self._default, b"}\n")
+        parts += self._ends.get(symbol or self._default, b"}\n")[:-2]
+        if limit is not None:
+            parts += b',"limit":"%b"' % limit.encode()
+        if retry_after is not None:
+            parts += (
+                b',"retryAfter":%b' % f"{retry_after / 1e6:.6f}".rstrip("0").rstrip(".").encode()
+            )
+        return parts + b"}\n"
 
     def all_canceled(self, event: AllCanceled) -> bytes:
         """A line."""
@@ -220,12 +239,22 @@ class PackedReports(Reports):
         return self._pack({"message": "heartbeat"})
 
     def error(
-        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+        self,
+        code: ErrorCode,
+        text: str,
+        order_id: int | None = None,
+        symbol: str | None = None,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
     ) -> bytes:
         """A map."""
         fields: Fields = {"message": "error", "error": text, "code": code.value}
         if order_id is not None:
             fields["orderId"] = order_id
+        if limit is not None:
+            fields["limit"] = limit.value
+        if retry_after is not None:
+            fields["retryAfter"] = retry_after / 1_000_000
         return self._pack(fields, symbol)
 
     def all_canceled(self, event: AllCanceled) -> bytes:
