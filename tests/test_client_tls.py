@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_the_library_trades_and_watches(server: Server, office: Office) -> None:
             await client.create("BUY", 5, 1)
             assert isinstance(await anext(client), New)
         async with PublicClient([public], ["WOOD"], tls=client_tls(office.ca)) as market:
-            assert list(market.book().bids) == [(5, 1)]
+            assert list(market.book().bids) == [(Decimal(5), Decimal(1))]
 
     run(play())
 
