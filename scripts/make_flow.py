@@ -15,6 +15,7 @@ from wood.book.book import Book
 from wood.book.levels import BookSide
 from wood.model.commands import AmendOrder, CancelOrder, NewOrder, OrderCommand
 from wood.model.events import CommandRefused, Event, OpenOrder
+from wood.model.instruments import Instrument
 from wood.model.orders import BUY, GTC, IOC, SELL, Side, TimeInForce
 from wood.tools.replay.lobster import NO_PRICE, Kind
 
@@ -72,7 +73,7 @@ class Day:
     def __init__(self, seed: int) -> None:
         # Whole numbers only: what the C library makes of a logarithm differs between machines.
         self._random = Random(seed)
-        self._book = Book("FLOW")
+        self._book = Book(Instrument("FLOW"))
         self.recording = Recording(self._book)
         self._now = OPENING
         self._last_id = 1000

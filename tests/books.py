@@ -9,7 +9,8 @@ n-th order of a participant has the id n.
 
 from collections import defaultdict
 
-from wood.book.book import Book, OpenOrders
+from wood.book.accounts import OpenOrders
+from wood.book.book import Book
 from wood.book.invariants import check_invariants
 from wood.book.levels import Level
 from wood.model.commands import AmendOrder, CancelOrder, NewOrder, OrderCommand
@@ -20,16 +21,21 @@ from wood.model.events import (
     OrderAccepted,
     OrderAmended,
     OrderCanceled,
+    StateChanged,
     Trade,
 )
+from wood.model.instruments import Instrument
 from wood.model.orders import BUY, GTC, SELL, Side, TimeInForce
+from wood.model.trading import NO_RULES, TradingRules
 
 
 class BookTable:
     """A book that checks its invariants after every command."""
 
-    def __init__(self, table: str = "", open_orders: OpenOrders | None = None) -> None:
-        self.book = Book("WOOD", open_orders)
+    def __init__(
+        self, table: str = "", open_orders: OpenOrders | None = None, rules: TradingRules = NO_RULES
+    ) -> None:
+        self.book = Book(Instrument("WOOD", "1", rules=rules), open_orders)
         self.seq = 0
         self.events: list[Event] = []
         self._ids: dict[str, int] = defaultdict(int)
@@ -116,7 +122,9 @@ def describe(event: Event) -> str:
         case LevelChanged():
             return f"{'bid' if event.side is BUY else 'ask'} {event.price}: {event.quantity}"
         case CommandRefused():
-            return f"refused {event.code}"
+            return f"refused {event.limit or event.code}"
+        case StateChanged():
+            return f"{event.state} by {event.reason}"
     raise AssertionError(event)
 
 

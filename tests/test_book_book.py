@@ -3,8 +3,8 @@
 import pytest
 
 from tests.books import BookTable, check_numbers, describe, rows
-from wood.book import book as module
-from wood.book.book import OpenOrders
+from wood.book import matching as module
+from wood.book.accounts import OpenOrders
 from wood.model.commands import CancelAll
 from wood.model.events import Event
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL
@@ -202,7 +202,7 @@ class TestAmend:
     def test_keeps_counting_as_one_open_order(self) -> None:
         book = BookTable("10 A | 99 |", OpenOrders(limit=1))
         book.amend("A", 1, price=98)
-        assert book.new("A", BUY, 97, 1) == ["refused limit"]
+        assert book.new("A", BUY, 97, 1) == ["refused openOrders"]
 
 
 class TestBounds:
@@ -212,14 +212,14 @@ class TestBounds:
     def test_open_orders_of_all(self) -> None:
         book = BookTable("10 A | 99 |", OpenOrders(total_limit=2))
         book.new("B", BUY, 98, 1)
-        assert book.new("C", BUY, 97, 1) == ["refused limit"]
+        assert book.new("C", BUY, 97, 1) == ["refused restingOrders"]
         assert book.new("C", SELL, 98, 11, IOC)[-1] == "bid 98: 0"
         assert book.new("C", BUY, 97, 1) == ["new C3", "bid 97: 1"]
 
     def test_open_orders(self) -> None:
         book = BookTable("10 A | 99 |", OpenOrders(limit=2))
         book.new("A", BUY, 98, 1)
-        assert book.new("A", BUY, 97, 1) == ["refused limit"]
+        assert book.new("A", BUY, 97, 1) == ["refused openOrders"]
         assert book.new("B", SELL, 98, 1)[0] == "new B1"
         assert book.new("A", SELL, 200, 1, IOC) == ["new A4", "canceled A4 1"], "it cannot rest"
         book.cancel("A", 2)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.books import check_numbers
-from wood.book.book import Book, OpenOrders
+from wood.book.accounts import OpenOrders
+from wood.book.book import Book
 from wood.book.invariants import check_invariants
 from wood.book.levels import Order
 from wood.model.commands import AmendOrder, CancelOrder, NewOrder, OrderCommand
@@ -20,6 +21,7 @@ from wood.model.events import (
     OrderCanceled,
     Trade,
 )
+from wood.model.instruments import Instrument
 from wood.model.orders import BUY, FOK, SELL, Side, TimeInForce
 
 PARTICIPANTS = st.sampled_from("ABC")
@@ -35,7 +37,7 @@ class Market(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.open_orders = OpenOrders(limit=8)
-        self.book = Book("WOOD", self.open_orders)
+        self.book = Book(Instrument("WOOD"), self.open_orders)
         self.seq = 0
         self.left: dict[tuple[str, int], int] = {}
         self.levels: Counter[tuple[Side, int]] = Counter()

@@ -14,8 +14,9 @@ from tests.engines import INSTRUMENTS, Recorder, with_loop
 from tests.fake_redis import Fake
 from tests.redis_books import Connected, Queue, Queues, stored_books, stored_sessions
 from tests.test_exchange import asking, new
-from wood.book.book import MAX_MET, Book
+from wood.book.book import Book
 from wood.book.levels import BookSide
+from wood.book.matching import MAX_MET
 from wood.exchange.cluster.client import connect
 from wood.exchange.cluster.exchange import ClusterExchange, Connect
 from wood.exchange.cluster.keys import Keys

@@ -21,6 +21,7 @@ from wood.cli.main import wood
 from wood.exchange.cluster.client import connect
 from wood.model.errors import WoodError
 from wood.model.events import Event
+from wood.model.instruments import Instrument
 from wood.tools.bench import deep
 from wood.tools.bench.deep import DeepBook
 from wood.tools.bench.flow import SYMBOL, Flow
@@ -193,7 +194,7 @@ async def _play_in(store: Store) -> None:
         await partition.join()
         cost = await partition.play(batches(requests, 300))
         meta = await store.client.hmget(partition.keys.meta, "seq", "resting", "batch")
-    book, events = Book(SYMBOL), list[Event]()
+    book, events = Book(Instrument(SYMBOL)), list[Event]()
     seq = 0
     for request in requests:
         seq = book.execute(request, seq, events)

@@ -8,6 +8,7 @@ from wood.book.book import Book
 from wood.book.invariants import check_invariants
 from wood.model.commands import CancelOrder, NewOrder
 from wood.model.events import CommandRefused, Event, Trade
+from wood.model.instruments import Instrument
 from wood.model.orders import SELL
 from wood.tools.bench import flow as flow_module
 from wood.tools.bench.encode import Encoder, Load
@@ -63,13 +64,13 @@ def test_ids_of_two_runs_do_not_meet() -> None:
 
 
 def test_in_one_order_of_arrival_nothing_is_refused() -> None:
-    events = play(make().take(20_000), Book(SYMBOL))
+    events = play(make().take(20_000), Book(Instrument(SYMBOL)))
     assert not [event for event in events if isinstance(event, CommandRefused)]
 
 
 def test_by_default_an_order_has_one_and_a_half_fills() -> None:
     requests = make().take(50_000)
-    trades = sum(isinstance(event, Trade) for event in play(requests, Book(SYMBOL)))
+    trades = sum(isinstance(event, Trade) for event in play(requests, Book(Instrument(SYMBOL))))
     orders = [request for request in requests if isinstance(request, NewOrder)]
     assert 1.4 < 2 * trades / len(orders) < 1.6
     assert 0.14 < 1 - len(orders) / len(requests) < 0.16
@@ -78,7 +79,7 @@ def test_by_default_an_order_has_one_and_a_half_fills() -> None:
 @pytest.mark.parametrize("cancel_share", [0.0, 0.05])
 def test_open_orders_are_bounded(cancel_share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_module, "MAX_OPEN", 20)
-    flow, book = make(participants=4, cancel_share=cancel_share), Book(SYMBOL)
+    flow, book = make(participants=4, cancel_share=cancel_share), Book(Instrument(SYMBOL))
     most = 0
     for _ in range(100):
         play(flow.take(100), book)
@@ -92,7 +93,7 @@ def test_prices_are_at_least_1() -> None:
 
 
 def test_every_order_is_cancelled_at_the_end() -> None:
-    flow, book = make(), Book(SYMBOL)
+    flow, book = make(), Book(Instrument(SYMBOL))
     requests = flow.take(5000)
     play(sorted(requests, key=lambda request: request.participant), book)  # as connections may race
     assert sum(map(len, book.orders.values())) > 100

@@ -46,7 +46,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.instrument = Instrument("DAY")
-        self.book = Book("DAY")
+        self.book = Book(Instrument("DAY"))
         self.trades: list[Trade] = []
         self._reports = JsonReports(Instruments([self.instrument]))
 

@@ -161,8 +161,8 @@ def test_what_is_wrong_is_said(line: bytes, text: str) -> None:
 
 
 def test_an_unknown_message_is_told_the_known_ones() -> None:
-    known = "createOrder, marketOrder, cancelOrder, amendOrder, cancelAll, orders, instruments"
-    known += ", login, heartbeat"
+    known = "createOrder, marketOrder, cancelOrder, amendOrder, cancelAll, halt, resume"
+    known += ", orders, instruments, login, heartbeat"
     assert error(b"{}") == f"message is missing; known are {known}"
     assert error(b'{"message":1}') == f"message is not known here; known are {known}"
     assert error(b'{"message":"x"}') == f"message is not known here; known are {known}"

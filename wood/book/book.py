@@ -1,10 +1,11 @@
 """One instrument's limit order book: commands in, events out."""
 
-from msgspec import Struct
-
-from wood.book.levels import BookSide, Level, Order
+from wood.book.accounts import Account
+from wood.book.levels import Level, Order
+from wood.book.matching import NO_LIMIT, Matching, crosses
+from wood.book.rules import Refused
 from wood.model.commands import AmendOrder, CancelOrder, NewOrder, OrderCommand
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     BookSnapshot,
     CommandRefused,
@@ -14,38 +15,12 @@ from wood.model.events import (
     OpenOrder,
     OrderAccepted,
     OrderAmended,
-    OrderCanceled,
-    Trade,
 )
 from wood.model.instruments import MAX_LEVEL_LOTS
-from wood.model.orders import BUY, FOK, GTC, SELL, Side
-
-MAX_MET = 10_000
-"""Resting orders that one command meets at most; what is then left of it is cancelled."""
-
-MAX_OPEN_ORDERS = 10_000
-"""Orders that one participant may have open at once, unless the operator says otherwise."""
-
-NO_LIMIT = -(2**60)
-"""The key below every level: the limit of a market order."""
+from wood.model.orders import BUY, FOK, GTC, State
 
 
-MAX_RESTING_ORDERS = 2_000_000
-"""Orders that may rest over all participants, unless the operator says otherwise."""
-
-
-class OpenOrders(Struct, gc=False):
-    """How many orders are open over all books that share this, and how many may be."""
-
-    limit: int = MAX_OPEN_ORDERS
-    """For one participant."""
-    total_limit: int = MAX_RESTING_ORDERS
-    count: dict[str, int] = {}
-    """By participant."""
-    total: int = 0
-
-
-class Book:
+class Book(Matching):
     """The resting orders of one instrument and the rules by which new ones meet them.
 
     `execute` decides one command: it appends the resulting events and returns the last number
@@ -53,16 +28,15 @@ class Book:
     A command for another symbol, or of an unknown kind, is a programming error.
     """
 
-    def __init__(self, symbol: str, open_orders: OpenOrders | None = None) -> None:
-        self.symbol = symbol
-        self.bids = BookSide(BUY)
-        self.asks = BookSide(SELL)
-        self.orders: dict[str, dict[int, Order]] = {}
+    @property
+    def orders(self) -> dict[str, dict[int, Order]]:
         """Participant -> order id -> order: the open ones, oldest first."""
-        self.looked_at = 0
-        """Orders that fill-or-kill orders made it look at, beside those that they met: what they
-        cost that no event shows. For the engine to read and to set back."""
-        self._open = OpenOrders() if open_orders is None else open_orders
+        return {name: mine.orders for name, mine in self.accounts.items() if mine.orders}
+
+    def orders_of(self, participant: str) -> dict[int, Order]:
+        """The open ones of one participant, oldest first. Not to be changed."""
+        account = self.accounts.get(participant)
+        return {} if account is None else account.orders
 
     def execute(self, command: OrderCommand, seq: int, events: list[Event]) -> int:
         """Decide a command; number its events from `seq` + 1; return the last number used."""
@@ -76,146 +50,96 @@ class Book:
 
     def _new_order(self, command: NewOrder, seq: int, events: list[Event]) -> int:
         participant, order_id, price = command.participant, command.order_id, command.price
-        quantity = command.quantity
-        mine = self.orders.get(participant)
-        if mine is not None and order_id in mine:
-            return _refuse(command, ErrorCode.DUPLICATE, "an open order has this id", seq, events)
-        if command.side is BUY:
+        side, quantity = command.side, command.quantity
+        if self.state is State.HALTED:
+            return _refuse(command, self._halted(), seq, events)
+        account = self.accounts.get(participant)
+        if account is not None and order_id in account.orders:
+            return _refuse(command, _DUPLICATE, seq, events)
+        if side is BUY:
             own, opposite = self.bids, self.asks
         else:
             own, opposite = self.asks, self.bids
+        best = opposite.best
+        if self.rules.any:
+            at_best = None if best is None else best.price
+            refused = self.rules.refuse_new(participant, account, side, price, quantity, at_best)
+            if refused is not None:
+                return _refuse(command, refused, seq, events)
         rest_price = price if command.time_in_force is GTC else None
         level = None
         if rest_price is not None:
-            full = self._open_orders_full(participant)
+            full = self._open_orders_full(participant, account)
             if full is not None:
-                return _refuse(command, ErrorCode.LIMIT, full, seq, events)
+                return _refuse(command, full, seq, events)
             # A level that exists on the own side is one that this order does not trade through,
             # so all of it would rest there.
             level = own.levels.get(rest_price * own.sign)
             if level is not None and level.total + quantity >= MAX_LEVEL_LOTS:
-                return _refuse(command, ErrorCode.TOO_LARGE, _FULL_LEVEL, seq, events)
+                return _refuse(command, _FULL_LEVEL, seq, events)
         seq += 1
         events.append(_accepted(command, seq))
         limit = NO_LIMIT if price is None else price * opposite.sign
-        best = opposite.best
         if best is None or best.key < limit:
             if rest_price is None:
                 return self._cancel_rest(participant, order_id, quantity, seq, events)
-            return self._rest(command, level or own.level(rest_price), quantity, seq, events)
+            level = level or own.level(rest_price)
+            return self._rest(command, account, level, quantity, seq, events)
+        taker = self._taker(participant, order_id, side, limit, quantity)
         if command.post_only or (
-            command.time_in_force is FOK and not self._can_fill(opposite, limit, quantity)
+            command.time_in_force is FOK and not self._can_fill(opposite, taker)
         ):
             return self._cancel_rest(participant, order_id, quantity, seq, events)
-        taker = _Taker(participant, order_id, command.side, limit, quantity)
         seq, changed = self._trade(taker, opposite, seq, events)
+        account = self._traded(participant, account, side, quantity - taker.left)
         left = taker.left
-        if left and (rest_price is None or _crosses(opposite, limit)):
+        if left and (rest_price is None or taker.prevented or crosses(opposite, limit)):
             seq = self._cancel_rest(participant, order_id, left, seq, events)
             left = 0
         seq = self._levels_changed(opposite.side, changed, seq, events)
         if left and rest_price is not None:
-            seq = self._rest(command, own.level(rest_price), left, seq, events)
-        return seq
+            return self._rest(command, account, own.level(rest_price), left, seq, events)
+        if account is not None and account.is_idle:
+            self.accounts.pop(participant, None)
+        return self._halt_beyond(taker, opposite, seq, events)
 
-    def _trade(
-        self, taker: "_Taker", opposite: BookSide, seq: int, events: list[Event]
-    ) -> tuple[int, Levels]:
-        """Let `taker` meet the opposite side; return the last number and the levels changed.
+    def _halted(self) -> Refused:
+        return Refused(ErrorCode.HALTED, f"trading in {self.symbol} is halted")
 
-        What is left of the taker is in `taker.left`. If that still crosses, the bound on orders
-        met was reached.
-        """
-        symbol, side, limit = self.symbol, taker.side, taker.limit
-        participant, order_id, left = taker.participant, taker.order_id, taker.left
-        forget = self._forget
-        room = MAX_MET
-        changed: Levels = []
-        while left and room:
-            level = opposite.best
-            if level is None or level.key < limit:
-                break
-            price = level.price
-            before = left
-            order = level.first
-            while order is not None and left and room:
-                room -= 1
-                quantity = order.left
-                if quantity > left:
-                    quantity = left
-                left -= quantity
-                order.left -= quantity
-                events.append(
-                    Trade(
-                        seq + 1,
-                        symbol,
-                        price,
-                        quantity,
-                        side,
-                        order.participant,
-                        order.order_id,
-                        order.left,
-                        participant,
-                        order_id,
-                        left,
-                    )
-                )
-                seq += 2
-                if order.left:
-                    break
-                forget(order)
-                following = order.next
-                if following is not None:
-                    following.previous = order.next = None
-                order = following
-            level.first = order
-            if order is None:
-                level.last = None
-                level.total = 0
-                opposite.drop(level)
-            else:
-                level.total -= before - left
-            changed.append((price, level.total))
-        taker.left = left
-        return seq, changed
-
-    def _open_orders_full(self, participant: str) -> str | None:
-        """What to say if no more orders of the participant may rest, else None."""
-        if self._open.count.get(participant, 0) >= self._open.limit:
-            return f"{self._open.limit} open orders are the limit"
+    def _open_orders_full(self, participant: str, account: Account | None) -> Refused | None:
+        """Why no more orders of the participant may rest, if so."""
+        most = self._open.limit_of(participant)
+        if self._open.count.get(participant, 0) >= most:
+            text = f"{most:.0f} open orders are the limit"
+            return Refused(ErrorCode.LIMIT, text, Limit.OPEN_ORDERS)
+        if self.rules.any and (full := self.rules.refuse_more(participant, account)):
+            return full
         if self._open.total >= self._open.total_limit:
-            return f"the exchange has {self._open.total_limit} open orders, its limit"
+            text = f"the exchange has {self._open.total_limit} open orders, its limit"
+            return Refused(ErrorCode.LIMIT, text, Limit.RESTING_ORDERS)
         return None
 
-    def _can_fill(self, opposite: BookSide, limit: int, quantity: int) -> bool:
-        """Whether `quantity` can trade at once within the limit and the bound on orders met."""
-        room = MAX_MET
-        try:
-            for level in opposite.in_order():
-                if level.key < limit:
-                    return False
-                for order in level.orders():
-                    quantity -= order.left
-                    room -= 1
-                    if quantity <= 0:
-                        return True
-                    if not room:
-                        return False
-            return False
-        finally:
-            self.looked_at += MAX_MET - room
-
     def _rest(
-        self, command: NewOrder, level: Level, left: int, seq: int, events: list[Event]
+        self,
+        command: NewOrder,
+        account: Account | None,
+        level: Level,
+        left: int,
+        seq: int,
+        events: list[Event],
     ) -> int:
         """Put what is left of a new order at the back of its level; announce the new total."""
         participant = command.participant
-        order = Order(participant, command.order_id, left, command.post_only, level)
+        if account is None:
+            account = Account(participant)
+        self.accounts[participant] = account
+        order = Order(account, command.order_id, left, command.post_only, level)
         level.append(order)
-        mine = self.orders.get(participant)
-        if mine is None:
-            mine = self.orders[participant] = {}
-        mine[command.order_id] = order
+        account.orders[command.order_id] = order
+        if command.side is BUY:
+            account.long += left
+        else:
+            account.short += left
         count = self._open.count
         count[participant] = count.get(participant, 0) + 1
         self._open.total += 1
@@ -226,7 +150,7 @@ class Book:
     def _cancel_order(self, command: CancelOrder, seq: int, events: list[Event]) -> int:
         order = self._find(command.participant, command.order_id)
         if order is None:
-            return _refuse(command, ErrorCode.NOT_FOUND, _NO_ORDER, seq, events)
+            return _refuse(command, _NO_ORDER, seq, events)
         level, left = order.level, order.left
         self._remove(order)
         seq = self._cancel_rest(command.participant, command.order_id, left, seq, events) + 1
@@ -238,7 +162,7 @@ class Book:
 
         The levels changed are announced at the end: bids, then asks, best first.
         """
-        orders = list(self.orders.get(participant, {}).values())
+        orders = list(self.orders_of(participant).values())
         touched: dict[tuple[bool, int], Level] = {}
         for order in orders:
             level = order.level
@@ -252,21 +176,29 @@ class Book:
         return seq, len(orders)
 
     def _amend_order(self, command: AmendOrder, seq: int, events: list[Event]) -> int:
+        if self.state is State.HALTED:
+            return _refuse(command, self._halted(), seq, events)
         order = self._find(command.participant, command.order_id)
         if order is None:
-            return _refuse(command, ErrorCode.NOT_FOUND, _NO_ORDER, seq, events)
+            return _refuse(command, _NO_ORDER, seq, events)
         level = order.level
         price = level.price if command.price is None else command.price
         quantity = order.left if command.quantity is None else command.quantity
         own = level.side
+        if self.rules.any:
+            before = level.price, order.left
+            refused = self.rules.refuse_amended(order.account, own.side, before, price, quantity)
+            if refused is not None:
+                return _refuse(command, refused, seq, events)
         at_price = own.total(price) - (order.left if price == level.price else 0)
         if at_price + quantity >= MAX_LEVEL_LOTS:
-            return _refuse(command, ErrorCode.TOO_LARGE, _FULL_LEVEL, seq, events)
+            return _refuse(command, _FULL_LEVEL, seq, events)
         seq += 1
         events.append(
             OrderAmended(seq, command.participant, self.symbol, command.order_id, price, quantity)
         )
         if price == level.price and quantity < order.left:
+            self._open_less(order, order.left - quantity)
             level.total -= order.left - quantity
             order.left = quantity
             return self._levels_changed(own.side, [(price, level.total)], seq, events)
@@ -276,8 +208,8 @@ class Book:
         self, order: Order, price: int, quantity: int, seq: int, events: list[Event]
     ) -> int:
         """Take an order out of its level and let it come in anew; it keeps its `post_only`."""
-        participant, order_id = order.participant, order.order_id
-        own = order.level.side
+        account, order_id = order.account, order.order_id
+        participant, own = account.participant, order.level.side
         opposite = self.asks if own is self.bids else self.bids
         prices = sorted({price, order.level.price}, key=lambda p: p * own.sign, reverse=True)
         before = [own.total(p) for p in prices]
@@ -285,15 +217,16 @@ class Book:
         level.unlink(order)
         if level.first is None:
             own.drop(level)
-        limit = price * opposite.sign
-        left = quantity
+        self._open_less(order, order.left)
+        taker = self._taker(participant, order_id, own.side, price * opposite.sign, quantity)
         changed: Levels = []
-        if _crosses(opposite, limit) and not order.post_only:
-            taker = _Taker(participant, order_id, own.side, limit, quantity)
+        if crosses(opposite, taker.limit) and not order.post_only:
             seq, changed = self._trade(taker, opposite, seq, events)
-            left = taker.left
-        if left and not _crosses(opposite, limit):
+            self._traded(participant, account, own.side, quantity - taker.left)
+        left = taker.left
+        if left and not (taker.prevented or crosses(opposite, taker.limit)):
             order.left = left
+            self._open_less(order, -left)
             order.level = own.level(price)
             order.level.append(order)
         else:
@@ -303,24 +236,12 @@ class Book:
         seq = self._levels_changed(opposite.side, changed, seq, events)
         after = [(p, own.total(p)) for p in prices]
         moved = [now for now, was in zip(after, before, strict=True) if now[1] != was]
-        return self._levels_changed(own.side, moved, seq, events)
-
-    def _cancel_rest(
-        self, participant: str, order_id: int, left: int, seq: int, events: list[Event]
-    ) -> int:
-        seq += 1
-        events.append(OrderCanceled(seq, participant, self.symbol, order_id, left))
-        return seq
-
-    def _levels_changed(self, side: Side, changed: Levels, seq: int, events: list[Event]) -> int:
-        for price, total in changed:
-            seq += 1
-            events.append(LevelChanged(seq, self.symbol, side, price, total))
-        return seq
+        seq = self._levels_changed(own.side, moved, seq, events)
+        return seq if order.post_only else self._halt_beyond(taker, opposite, seq, events)
 
     def _find(self, participant: str, order_id: int) -> Order | None:
-        mine = self.orders.get(participant)
-        return None if mine is None else mine.get(order_id)
+        account = self.accounts.get(participant)
+        return None if account is None else account.orders.get(order_id)
 
     def _remove(self, order: Order) -> None:
         """Take an order out of the book for good."""
@@ -328,27 +249,14 @@ class Book:
         level.unlink(order)
         if level.first is None:
             level.side.drop(level)
+        self._open_less(order, order.left)
         self._forget(order)
-
-    def _forget(self, order: Order) -> None:
-        """Take an order that is in no queue any more off its participant's list."""
-        participant = order.participant
-        mine = self.orders[participant]
-        del mine[order.order_id]
-        if not mine:
-            del self.orders[participant]
-        self._open.total -= 1
-        count = self._open.count
-        if count[participant] == 1:
-            del count[participant]
-        else:
-            count[participant] -= 1
 
     def open_orders(self, participant: str) -> list[OpenOrder]:
         """What the participant has open here, in the order taken."""
         return [
             OpenOrder(self.symbol, order_id, o.level.side.side, o.level.price, o.left)
-            for order_id, o in self.orders.get(participant, {}).items()
+            for order_id, o in self.orders_of(participant).items()
         ]
 
     def snapshot(self) -> BookSnapshot:
@@ -359,18 +267,9 @@ class Book:
         )
 
 
-class _Taker(Struct, gc=False):
-    """An order on its way through the opposite side; `limit` is the worst key it accepts."""
-
-    participant: str
-    order_id: int
-    side: Side
-    limit: int
-    left: int
-
-
-_NO_ORDER = "no open order has this id"
-_FULL_LEVEL = "the level's total would be too large"
+_NO_ORDER = Refused(ErrorCode.NOT_FOUND, "no open order has this id")
+_DUPLICATE = Refused(ErrorCode.DUPLICATE, "an open order has this id")
+_FULL_LEVEL = Refused(ErrorCode.TOO_LARGE, "the level's total would be too large")
 
 
 def _accepted(command: NewOrder, seq: int) -> OrderAccepted:
@@ -388,17 +287,16 @@ def _accepted(command: NewOrder, seq: int) -> OrderAccepted:
     )
 
 
-def _refuse(
-    command: OrderCommand, code: ErrorCode, text: str, seq: int, events: list[Event]
-) -> int:
+def _refuse(command: OrderCommand, why: Refused, seq: int, events: list[Event]) -> int:
     events.append(
         CommandRefused(
-            command.participant, command.session, code, text, command.order_id, command.symbol
+            command.participant,
+            command.session,
+            why.code,
+            why.text,
+            command.order_id,
+            command.symbol,
+            why.limit,
         )
     )
     return seq
-
-
-def _crosses(opposite: BookSide, limit: int) -> bool:
-    best = opposite.best
-    return best is not None and best.key >= limit

@@ -11,7 +11,12 @@ def check_invariants(book: Book) -> None:
     resting = _check_side(book, book.bids) + _check_side(book, book.asks)
     listed = sum(len(mine) for mine in book.orders.values())
     assert resting == listed, f"{resting} orders rest, {listed} are listed"
-    assert all(book.orders.values()), "a participant without orders is listed"
+    assert not any(account.is_idle for account in book.accounts.values()), "an idle one is kept"
+    for account in book.accounts.values():
+        held = [0, 0]
+        for order in account.orders.values():
+            held[order.level.side is book.asks] += order.left
+        assert account.long + account.short == sum(held), f"what {account.participant} has open"
     if book.bids.best is not None and book.asks.best is not None:
         assert book.bids.best.price < book.asks.best.price, "the book is crossed"
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from wood.book.accounts import Account
 from wood.book.prices import SortedPrices
 from wood.model.orders import BUY, Side
 
@@ -15,13 +16,18 @@ from wood.model.orders import BUY, Side
 class Order(Struct, gc=False):
     """A resting order. `left` is in lots and more than 0 for as long as it rests."""
 
-    participant: str
+    account: Account
     order_id: int
     left: int
     post_only: bool
     level: "Level"
     previous: "Order | None" = None
     next: "Order | None" = None
+
+    @property
+    def participant(self) -> str:
+        """Whose it is."""
+        return self.account.participant
 
 
 class Level(Struct, gc=False):

@@ -9,13 +9,14 @@ from wood import __version__
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
 from wood.cli.cluster import cluster
+from wood.cli.halt import halt, resume
 from wood.cli.participant import participant
 from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
 from wood.model.errors import WoodError
-from wood.node.log_lines import printable
+from wood.tools.errors import printable
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -52,7 +53,7 @@ def wood(context: click.Context, /, **settings: object) -> None:
     pass_role(context, settings)
 
 
-for _command in (cluster, watch, replay, bench, export, reset, participant, cancel):
+for _command in (cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume):
     wood.add_command(_command)
 
 
@@ -74,6 +75,6 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> None:
-    # What a server said may be part of it: no byte of that shall command the terminal.
+    # Parts of it may be a server's words, which must not command the terminal.
     print(f"wood: {printable(' '.join(text.split()))}", file=sys.stderr)
     sys.exit(code)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
+from wood.book.accounts import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION

@@ -17,7 +17,11 @@ _PORT = click.IntRange(1, 65535)
 @click.option(
     "--public", "-p", type=_PORT, default=7002, show_envvar=True, help="The server's public port."
 )
-@click.option("--symbol", show_envvar=True, help="Show this instrument, not the default one.")
+@click.option(
+    "--symbol",
+    show_envvar=True,
+    help="Show this instrument, not the default one. Only so are halts shown.",
+)
 @click.option(
     "--levels",
     type=click.IntRange(min=1),

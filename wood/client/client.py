@@ -19,16 +19,18 @@ from wood.client.requests import (
     CancelOrder,
     Command,
     CreateOrder,
+    Halt,
     Instruments,
     Login,
     MarketOrder,
     Orders,
     Query,
+    Resume,
     exact,
 )
 from wood.client.session import Answer, Heard, Session
 from wood.client.shell import Shell
-from wood.model.orders import GTC, Side, TimeInForce
+from wood.model.orders import GTC, Side, State, TimeInForce
 
 Number = Decimal | int | str
 """A price or a quantity. Floats are refused: they are not the numbers that they look like."""
@@ -188,6 +190,17 @@ class Client(Shell[Report]):
     async def instruments(self) -> list[Instrument]:
         """What is traded, the default instrument first; otherwise as `orders`."""
         return await self._ask(Instruments())  # type: ignore[return-value]
+
+    async def halt(self, symbol: str | None = None) -> State:
+        """Halt trading in an instrument, as an operator; returns the state that it has then.
+
+        Otherwise as `orders`. Raises `QueryRefused` (`forbidden`) for others.
+        """
+        return await self._ask(Halt(symbol=symbol))  # type: ignore[return-value]
+
+    async def resume(self, symbol: str | None = None) -> State:
+        """Let trading in an instrument go on; otherwise as `halt`."""
+        return await self._ask(Resume(symbol=symbol))  # type: ignore[return-value]
 
     async def send(self, request: Command | Query) -> None:
         """Send a command that was made by hand, as the methods above do with theirs."""

@@ -13,13 +13,14 @@ from wood.client.market_data import (
     LevelLine,
     Public,
     SnapshotLine,
+    StateLine,
     Subscribe,
     SubscribedLine,
     TradeLine,
     decode,
 )
 from wood.client.places import Partition, Places, by_partition
-from wood.client.updates import LevelChanged, Resynchronised, Trade, Update
+from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Trade, Update
 from wood.model.orders import BUY, SELL
 
 PASSING = frozenset({"unavailable", "limit", "rate"})
@@ -95,6 +96,8 @@ class Feed:
                 return self._trade(line)
             case LevelLine():
                 return self._level(line)
+            case StateLine():
+                return self._state(line)
             case SnapshotLine():
                 return self._complete(line)
             case EpochLine():
@@ -131,6 +134,15 @@ class Feed:
             book.change(side, line.price, line.quantity)
             return []
         return [LevelChanged(side, line.price, line.quantity, line.symbol, line.seq)]
+
+    def _state(self, line: StateLine) -> list[Update]:
+        partition = self._places.of(line.symbol)
+        if partition not in self._incomplete:
+            self._places.goes_on(partition, line.seq)
+        if self._incomplete:
+            self._books.setdefault(line.symbol, Book()).state = line.state
+            return []
+        return [StateChanged(line.symbol, line.state, line.seq, line.reason)]
 
     def _complete(self, line: SnapshotLine) -> list[Update]:
         """The books of a partition are complete: after subscribing, or it had to begin anew.

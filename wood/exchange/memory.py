@@ -5,18 +5,22 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from math import inf
 
 from msgspec.structs import replace
 
-from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS, Book, OpenOrders
+from wood.book.accounts import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS, OpenOrders
+from wood.book.book import Book
 from wood.exchange.exchange import Partition
 from wood.exchange.journal import KEPT, Journal
 from wood.exchange.participants import ParticipantFile
+from wood.exchange.rates import Rates
 from wood.exchange.sessions import GRACE, Auth, Sessions, epoch_of
 from wood.model.commands import (
     SWEEP,
     CancelAll,
     CancelAnonymous,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -42,9 +46,11 @@ from wood.model.events import (
     SessionClosed,
     SessionOpened,
     Snapshot,
+    StateAnswered,
 )
 from wood.model.instruments import Instruments
-from wood.model.orders import State
+from wood.model.limits import EVERYWHERE, NO_LIMITS, NONE
+from wood.model.orders import Reason, State
 from wood.model.participants import anonymous_since
 
 log = logging.getLogger("wood.exchange")
@@ -87,10 +93,15 @@ class MemoryExchange(Partition):
         auth: Auth = Auth.OPEN,
         grace: float = GRACE,
         participants: ParticipantFile | None = None,
+        max_rate: int = 0,
     ) -> None:
         super().__init__(instruments)
         self._open_orders = OpenOrders(max_open_orders, max_resting_orders)
-        self.books = {symbol: Book(symbol, self._open_orders) for symbol in instruments}
+        self.books = {
+            symbol: Book(instrument, self._open_orders)
+            for symbol, instrument in instruments.items()
+        }
+        self._rates = Rates(max_rate)
         self._sessions = Sessions(auth, grace)
         self._file = participants
         self._watching: asyncio.Task[None] | None = None
@@ -121,6 +132,7 @@ class MemoryExchange(Partition):
                     f"--participants {self._file.path}' makes it"
                 )
             self._sessions.participants = self._file.load()
+            self._take_limits()
             self._watching = asyncio.create_task(self._watch(self._file))
         snapshot = await self.snapshot()
         for reader in self._readers:
@@ -158,7 +170,8 @@ class MemoryExchange(Partition):
     async def snapshot(self) -> Snapshot:
         """The books between two batches."""
         books = {symbol: book.snapshot() for symbol, book in self.books.items()}
-        return Snapshot(self.name, self._epoch, self._seq, self._time, books)
+        halted = frozenset(s for s, book in self.books.items() if book.state is State.HALTED)
+        return Snapshot(self.name, self._epoch, self._seq, self._time, books, halted)
 
     async def drain(self) -> None:
         """Wait until the queue is empty."""
@@ -184,11 +197,25 @@ class MemoryExchange(Partition):
                 if file.missing():
                     raise ConfigError(f"{file.path} is gone")
                 self._sessions.take(participants)
+                self._take_limits()
             except ConfigError as error:
                 log.warning("%s; the participants stay as they were", error)
             else:
                 log.info("read the participants anew: %s", file.path)
                 self._plan_sweep()
+
+    def _take_limits(self) -> None:
+        known = self._sessions.participants
+        own = {name: each.limits for name, each in known.items() if each.limits}
+        self._rates.take(own)
+        everywhere = {name: limits.get(EVERYWHERE, NO_LIMITS) for name, limits in own.items()}
+        self._open_orders.own_limits = {
+            name: inf if limits.open_orders == NONE else limits.open_orders
+            for name, limits in everywhere.items()
+            if limits.open_orders is not None
+        }
+        for book in self.books.values():
+            book.rules.take(own)
 
     def _plan_sweep(self) -> None:
         """Ask for a sweep when the next participant is due."""
@@ -235,13 +262,15 @@ class MemoryExchange(Partition):
         self._number += 1
         self._told_once = False
         seq = self._seq
-        books, sessions = self.books, self._sessions
+        books, sessions, rates = self.books, self._sessions, self._rates
         size = 0
         for _ in range(min(len(queue), MAX_COMMANDS)):
             command = queue.popleft()
             if command.generation and not sessions.holds(command):
                 continue
-            if isinstance(command, OrderCommand):
+            if rates.any and (refused := rates.refuse(command, self._time)):
+                events.append(refused)
+            elif isinstance(command, OrderCommand):
                 book = books[command.symbol]
                 seq = book.execute(command, seq, events)
                 if book.looked_at:
@@ -263,7 +292,12 @@ class MemoryExchange(Partition):
         participant, session = command.participant, command.session
         match command:
             case Refuse(code=code, text=text, order_id=order_id, symbol=symbol):
-                events.append(CommandRefused(participant, session, code, text, order_id, symbol))
+                limit = command.limit, command.retry_after
+                refused = CommandRefused(participant, session, code, text, order_id, symbol, *limit)
+                events.append(refused)
+            case ChangeState(symbol=symbol, state=state):
+                seq = self.books[symbol].change_state(state, Reason.OPERATOR, seq, events)
+                events.append(StateAnswered(participant, session, symbol, state))
             case CancelAll(symbol=symbol, whose=whose):
                 seq, count = self._cancel_all(whose or participant, symbol, seq, events)
                 events.append(AllCanceled(participant, session, symbol, count))
@@ -276,7 +310,7 @@ class MemoryExchange(Partition):
                 self._told_once = True
                 return seq, len(orders)
             case ListInstruments():
-                states = dict.fromkeys(self.instruments, State.OPEN)
+                states = {symbol: book.state for symbol, book in self.books.items()}
                 events.append(InstrumentsListed(participant, session, states))
                 self._told_once = True
                 return seq, len(states)

@@ -106,7 +106,12 @@ class PrivateConnection(Connection):
             self._pulse.said()
 
     def answered(self) -> None:
-        """The answer to a query was flushed: go on with what was held back."""
+        """The answer to a query was flushed: go on with what was held back.
+
+        A login is answered by what follows it alone.
+        """
+        if self._login_due or self._refusing is not None or self._replay is not None:
+            return
         self._answer_due = False
         self._go_on()
 
@@ -356,8 +361,8 @@ class PrivateConnection(Connection):
         """Who may say nothing yet has no answers due that these could overtake."""
         for command in commands:
             if isinstance(command, Refuse):
-                said = command.code, command.text, command.order_id, None
-                self.write(self.reports.error(*said, command.limit, command.retry_after))
+                why = command.code, command.text, command.order_id
+                self.write(self.reports.error(*why, None, command.limit, command.retry_after))
         return [command for command in commands if not isinstance(command, Refuse)]
 
     # Heartbeats

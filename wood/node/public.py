@@ -150,9 +150,8 @@ class PublicConnection(Connection):
             try:
                 self._answer(said)
             except Refusal as refusal:
-                code, text = refusal.code, refusal.text
-                why = refusal.limit, refusal.retry_after
-                self.write(error(code, text, self._encoding, *why))
+                why = refusal.code, refusal.text, self._encoding
+                self.write(error(*why, refusal.limit, refusal.retry_after))
                 if refusal.code is ErrorCode.RATE:
                     self.slow_down(refusal.retry_after or 0)
             if isinstance(said, Unreadable) and said.fatal:

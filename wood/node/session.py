@@ -20,7 +20,7 @@ from wood.model.commands import (
 from wood.model.errors import ErrorCode, Refusal
 from wood.model.events import SessionOpened
 from wood.model.instruments import Instrument, Instruments
-from wood.model.orders import FOK, GTC, IOC
+from wood.model.orders import FOK, GTC, IOC, State
 from wood.model.participants import NAME_RULE, digest, is_name
 from wood.node.certificates import NOBODY
 from wood.node.throttle import Rates
@@ -293,6 +293,18 @@ class Session:
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
         return commands.CancelAll(*who, self._symbol(message.symbol), whose)
 
+    def _halt(self, message: messages.Halt) -> commands.ChangeState:
+        return self._change_state(message.symbol, State.HALTED)
+
+    def _resume(self, message: messages.Resume) -> commands.ChangeState:
+        return self._change_state(message.symbol, State.OPEN)
+
+    def _change_state(self, symbol: str | None, state: State) -> commands.ChangeState:
+        if not self._operator:
+            raise Refusal(ErrorCode.FORBIDDEN, "only an operator may halt or resume trading")
+        who = self.participant, self.name, self.generation
+        return commands.ChangeState(*who, self._instrument(symbol).symbol, state)
+
     def _login(self, message: messages.Login) -> OpenSession:
         if self.generation:
             raise Refusal(ErrorCode.INVALID, "this connection has logged in already")
@@ -372,6 +384,8 @@ _COMMANDS: dict[type, Callable[[Session, Any], Command]] = {
     messages.CancelOrder: Session._cancel_order,
     messages.AmendOrder: Session._amend_order,
     messages.CancelAll: Session._cancel_all,
+    messages.Halt: Session._halt,
+    messages.Resume: Session._resume,
     messages.Orders: Session._orders,
     messages.Instruments: Session._list_instruments,
     messages.Login: Session._login,

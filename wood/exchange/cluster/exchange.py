@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from functools import partial
 from typing import Any, TypeVar
 
-from wood.book.book import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
+from wood.book.accounts import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
 from wood.exchange.cluster.client import (
     FAILURES,
     BackOff,

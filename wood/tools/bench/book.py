@@ -7,6 +7,7 @@ from msgspec import Struct
 from wood.book.book import Book
 from wood.model.commands import NewOrder
 from wood.model.events import Event, Trade
+from wood.model.instruments import Instrument
 from wood.tools.bench.conditions import Conditions, conditions
 from wood.tools.bench.flow import SYMBOL, Flow, Request
 from wood.tools.bench.resting import Resting, measure_resting
@@ -53,7 +54,7 @@ def drawn(settings: Settings) -> list[Request]:
 
 def _seconds(requests: list[Request]) -> float:
     """The time that a new book takes for all requests."""
-    execute = Book(SYMBOL).execute
+    execute = Book(Instrument(SYMBOL)).execute
     batches = [requests[at : at + BATCH] for at in range(0, len(requests), BATCH)]
     seq = 0
     began = perf_counter()
@@ -66,7 +67,7 @@ def _seconds(requests: list[Request]) -> float:
 
 def fills_per_order(requests: list[Request]) -> float:
     """How many trades an order takes part in."""
-    book, events = Book(SYMBOL), list[Event]()
+    book, events = Book(Instrument(SYMBOL)), list[Event]()
     for request in requests:
         book.execute(request, 0, events)
     trades = sum(type(event) is Trade for event in events)

@@ -8,6 +8,7 @@ from random import Random
 from wood.book.book import Book
 from wood.model.commands import CancelOrder, NewOrder
 from wood.model.events import Event
+from wood.model.instruments import Instrument
 from wood.model.orders import BUY, SELL
 
 SYMBOL = "BENCH"
@@ -65,7 +66,7 @@ class Flow:
         self._random = Random(seed)
         self._next_id = unused_id() if first_id is None else first_id
         self._turn = 0
-        self._book = Book(SYMBOL)
+        self._book = Book(Instrument(SYMBOL))
         self._ids = {name: array("Q") for name in self.participants}
         self._passed = dict.fromkeys(self.participants, 0)  # of them, those known to be over
 
@@ -91,7 +92,7 @@ class Flow:
                 yield _cancel(participant, order_id)
 
     def _draw(self, participant: str) -> Request:
-        mine = self._book.orders.get(participant)
+        mine = self._book.orders_of(participant)
         if mine and (self._random.random() < self._cancel_share or len(mine) >= MAX_OPEN):
             return _cancel(participant, self._oldest(participant))
         return self._order(participant)
@@ -99,7 +100,7 @@ class Flow:
     def _oldest(self, participant: str) -> int:
         # The book's own dictionary is in this order too, but to look for the first key of a
         # dictionary that has lost many is slow.
-        mine, ids = self._book.orders[participant], self._ids[participant]
+        mine, ids = self._book.orders_of(participant), self._ids[participant]
         at = self._passed[participant]
         while ids[at] not in mine:
             at += 1

@@ -16,6 +16,7 @@ from msgspec import Struct
 from wood.book.book import Book
 from wood.model.commands import CancelOrder, NewOrder
 from wood.model.events import Event
+from wood.model.instruments import Instrument
 from wood.model.orders import BUY, SELL, Side
 from wood.tools.bench.flow import SYMBOL, Request
 
@@ -94,7 +95,7 @@ class Crowd:
         self._participants = [f"bench-{n}" for n in range(1 + orders // PER_PARTICIPANT)]
         self._levels = max(1, orders // PER_LEVEL // 2)  # on each side
         self._touch = self._levels + 1
-        self.book = Book(SYMBOL)
+        self.book = Book(Instrument(SYMBOL))
         self._deep = array("Q")
         self._mixed = self._mixing()
         self.longest = 0.0
