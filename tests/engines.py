@@ -11,6 +11,7 @@ import msgpack
 import pytest
 import redis
 import uvloop
+from msgspec import to_builtins
 
 from wood.exchange import memory
 from wood.exchange.cluster.exchange import KEPT, ClusterExchange
@@ -162,7 +163,7 @@ class Engine(ABC):
 
     @abstractmethod
     async def later(self, seconds: float) -> None:
-        """Who has left did so that much longer ago."""
+        """Who has left did so that much longer ago, and so it is with commands that count."""
 
 
 class MemoryEngine(Engine):
@@ -175,18 +176,21 @@ class MemoryEngine(Engine):
         grace: float = GRACE,
         kept: int = KEPT,
         max_open_orders: int = 10_000,
+        instruments: Instruments = INSTRUMENTS,
         sweeps: bool = False,
+        **more: Any,
     ) -> None:
         super().__init__()
         self._participants, self._offset = Participants(), 0
         self.exchange = self.memory = MemoryExchange(
-            INSTRUMENTS,
+            instruments,
             max_open_orders,
             kept=kept,
             clock=lambda: microseconds() + self._offset,
             auth=auth,
             grace=grace,
             participants=cast(ParticipantFile, self._participants),
+            **more,
         )
         if not sweeps:
             self.memory._plan_sweep = lambda: None  # type: ignore[method-assign]
@@ -211,19 +215,22 @@ class ClusterEngine(Engine):
         grace: float = GRACE,
         kept: int = KEPT,
         max_open_orders: int = 10_000,
+        instruments: Instruments = INSTRUMENTS,
         sweeps: bool = False,
+        **more: Any,
     ) -> None:
         super().__init__()
         self.keys = Keys(prefix)
         self.redis: Any = redis.Redis.from_url(url, protocol=2)
         self.cluster = ClusterExchange(
-            INSTRUMENTS,
+            instruments,
             url,
             prefix,
             max_open_orders=max_open_orders,
             kept=kept,
             auth=auth,
             grace=grace,
+            **more,
         )
         self.exchange = self.cluster
         if not sweeps:
@@ -242,14 +249,18 @@ class ClusterEngine(Engine):
         for who, since in self.redis.zrange(self.keys.leaving, 0, -1, withscores=True):
             if since:
                 self.redis.zadd(self.keys.leaving, {who: since - seconds * 1e6})
+        for who, full_at in self.redis.zrange(self.keys.rates, 0, -1, withscores=True):
+            self.redis.zadd(self.keys.rates, {who: full_at - seconds * 1e6})
 
 
 def write_participants(client: Any, keys: Keys, participants: Mapping[str, Participant]) -> None:
     """Put them into Redis; who was not disabled and now is shall be swept."""
-    client.delete(keys.participants)
+    client.delete(keys.participants, keys.limits)
     for name, known in participants.items():
         values = known.digest, known.added, known.operator, known.disabled
         client.hset(keys.participants, name, b"".join(map(msgpack.packb, values)))
+        if known.limits:
+            client.hset(keys.limits, name, msgpack.packb(to_builtins(known.limits)))
         if known.disabled:
             client.zadd(keys.leaving, {name: 0})
 

@@ -52,6 +52,8 @@ def _cmsgpack(lua: Any) -> Any:
         return [plain(value[i + 1]) for i in range(len(value))] if _is_table(value) else value
 
     def table(value: Any) -> Any:
+        if isinstance(value, dict):
+            return lua.table_from({key: table(each) for key, each in value.items()})
         if not isinstance(value, list):
             return value
         return lua.table_from({i: table(v) for i, v in enumerate(value, 1) if v is not None})

@@ -13,9 +13,11 @@ from wood.exchange.cluster.formats import decode_entry, decode_events, encode_ba
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import Membership
 from wood.exchange.cluster.scripts import DECIDE
+from wood.exchange.cluster.trading import TradingTexts
 from wood.exchange.sessions import GRACE
 from wood.model.commands import Command
 from wood.model.events import Event
+from wood.model.instruments import Instrument, Instruments
 
 LIMITS = (100, 1000, 200)
 LEASE = 60.0
@@ -111,6 +113,8 @@ class Raw:
         client: Client | None = None,
         tokens: bytes = NO_TOKENS,
     ) -> Any:
+        odd = [_named(symbol) for symbol in symbols if symbol not in INSTRUMENTS]
+        listed = Instruments([*INSTRUMENTS.values(), *odd])
         return await DECIDE.run(
             client or self.client,
             [*self.keys.fixed, *self.keys.of(symbols)],
@@ -119,6 +123,7 @@ class Raw:
             data,
             self.keys.channels(),
             tokens,
+            TradingTexts(listed).of(symbols),
         )
 
     def node(self) -> ClusterExchange:
@@ -146,6 +151,13 @@ class Raw:
             read = READ[self.sync.type(key)]
             found += _flat(self.sync.eval(f"return redis.call({read})", 1, key))
         return found
+
+
+def _named(symbol: str) -> Instrument:
+    """One with a symbol that no instrument can have."""
+    instrument = Instrument("X")
+    instrument.symbol = symbol
+    return instrument
 
 
 READ = {

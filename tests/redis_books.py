@@ -36,15 +36,20 @@ class _Order(NamedTuple):
     post_only: bool
 
 
-def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, Queues]:
-    """Every book that lies under `prefix`, after checking that its parts agree with each other."""
+def stored_books(
+    client: Any, prefix: str, symbols: Iterable[str], *, summed: bool = True
+) -> dict[str, Queues]:
+    """Every book that lies under `prefix`, after checking that its parts agree with each other.
+
+    Not `summed` if some have had more open in a book than Lua can add up, which is 2^53 lots.
+    """
     keys = Keys(prefix)
     meta = {name.decode(): value.decode() for name, value in client.hgetall(keys.meta).items()}
     count: Counter[str] = Counter()
     owned: set[str] = set()
     books: dict[str, Queues] = {}
     for symbol in symbols:
-        bids, asks, orders_key, levels = keys.of([symbol])
+        bids, asks, orders_key, levels, positions = keys.of([symbol])
         orders = {
             name.decode(): _Order(*_values(value))
             for name, value in client.hgetall(orders_key).items()
@@ -60,6 +65,7 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
             assert type(order.post_only) is bool
         stored = {int(key): int(total) for key, total in client.hgetall(levels).items()}
         assert stored == totals, "the levels are the sums of the orders"
+        _check_positions(client.hgetall(positions), orders, summed)
         books[symbol] = Queues(_queue(client, bids, orders, -1), _queue(client, asks, orders, 1))
         assert len(books[symbol].bids) + len(books[symbol].asks) == len(orders)
     open_key, owned_key = keys.fixed[5:7]
@@ -72,9 +78,51 @@ def stored_books(client: Any, prefix: str, symbols: Iterable[str]) -> dict[str, 
     return books
 
 
+def stored_accounts(
+    client: Any, prefix: str, symbols: Iterable[str]
+) -> dict[str, dict[str, tuple[int, int, int]]]:
+    """By instrument and participant: how long, how short, and how many open orders."""
+    found: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for symbol in symbols:
+        *_, key = Keys(prefix).of([symbol])
+        found[symbol] = {}
+        for name, value in client.hgetall(key).items():
+            position, buys, sells, orders = _values(value)
+            found[symbol][name.decode()] = position + buys, sells - position, orders
+    return found
+
+
+def stored_prices(client: Any, prefix: str) -> dict[str, int]:
+    """The price of the last trade in each instrument that had one."""
+    fields = client.hgetall(Keys(prefix).state)
+    return {
+        name.decode().removeprefix("last:"): int(value)
+        for name, value in fields.items()
+        if name.startswith(b"last:")
+    }
+
+
+def _check_positions(stored: dict[bytes, bytes], orders: dict[str, _Order], summed: bool) -> None:
+    """What is open of each participant is the sum of its orders; nothing is kept of nobody."""
+    lots: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for name, order in orders.items():
+        mine = lots[name.split(" ")[0]]
+        mine[order.key > 0] += order.left
+        mine[2] += 1
+    found = {name.decode(): _values(value) for name, value in stored.items()}
+    open_now = {name: values[1:] for name, values in found.items() if values[3]}
+    if summed:
+        assert open_now == lots
+    assert {name: count for name, (*_, count) in open_now.items()} == {
+        name: count for name, (*_, count) in lots.items()
+    }
+    for name, (position, buys, sells, count) in found.items():
+        assert count or (position and not name.startswith("~") and (buys, sells) == (0, 0))
+
+
 def stored_sessions(client: Any, prefix: str) -> Connected:
     """The sessions that lie under `prefix`, after checking that they are indexed as they are."""
-    *_, sessions_key, present, placed, leaving = Keys(prefix).fixed
+    sessions_key, present, placed, leaving = Keys(prefix).fixed[8:12]
     sessions: dict[str, tuple[str, int, bool]] = {}
     by_participant, by_writer = set(), set()
     for name, value in client.hgetall(sessions_key).items():

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from tests.engines import INSTRUMENTS, Recorder, with_loop
 from tests.fake_redis import Fake
-from tests.redis_books import Connected, Queue, Queues, stored_books, stored_sessions
+from tests.redis_books import (
+    Connected,
+    Queue,
+    Queues,
+    stored_accounts,
+    stored_books,
+    stored_prices,
+    stored_sessions,
+)
 from tests.test_exchange import asking, new
 from wood.book.book import Book
 from wood.book.levels import BookSide
@@ -34,7 +42,7 @@ from wood.model.commands import (
 )
 from wood.model.errors import ErrorCode
 from wood.model.events import AllCanceled, Event, LevelChanged, OrderCanceled, Trade
-from wood.model.instruments import MAX_LOTS, MAX_TICKS
+from wood.model.instruments import MAX_LOTS, MAX_TICKS, Instruments
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL, Side, TimeInForce
 
 PARTICIPANTS = ("A", "B", "C", "D", "E")
@@ -99,20 +107,32 @@ class Twins:
         max_open: int = MAX_OPEN,
         max_resting: int = MAX_RESTING,
         grace: float = 0,
+        instruments: Instruments = INSTRUMENTS,
+        max_rate: int = 0,
+        summed: bool = False,
     ) -> None:
         self.client = client
+        self.summed = summed
+        """Whether nobody has more open in a book than Lua can add up, which is 2^53 lots."""
         self.prefix = prefix
+        self.instruments = instruments
         ticks = count(10**15)
         self.memory = MemoryExchange(
-            INSTRUMENTS, max_open, max_resting, clock=lambda: next(ticks), grace=grace
+            instruments,
+            max_open,
+            max_resting,
+            clock=lambda: next(ticks),
+            grace=grace,
+            max_rate=max_rate,
         )
         self.cluster = ClusterExchange(
-            INSTRUMENTS,
+            instruments,
             "",
             prefix,
             max_open_orders=max_open,
             max_resting_orders=max_resting,
             grace=grace,
+            max_rate=max_rate,
             clients=clients,
         )
         # When they sweep is up to the test: the engines have not the same time.
@@ -132,7 +152,7 @@ class Twins:
     async def __aexit__(self, *_: object) -> None:
         await self.cluster.close()
         keys = Keys(self.prefix)
-        self.client.unlink(*keys.fixed, keys.beats, *keys.of(INSTRUMENTS))
+        self.client.unlink(*keys.fixed, keys.beats, *keys.of(self.instruments))
 
     async def run(self, commands: list[Command]) -> list[Event]:
         """Returns what both answered."""
@@ -147,8 +167,16 @@ class Twins:
         assert len(self.said.snapshots) == 1, "the thread was never lost"
         stored, memory = await self.cluster.snapshot(), await self.memory.snapshot()
         assert (stored.seq, stored.books) == (memory.seq, memory.books)
-        books = stored_books(self.client, self.prefix, INSTRUMENTS)
+        assert stored.halted == memory.halted
+        books = stored_books(self.client, self.prefix, self.instruments, summed=self.summed)
         assert books == {symbol: queues(book) for symbol, book in self.memory.books.items()}
+        if self.summed:
+            accounts = stored_accounts(self.client, self.prefix, self.instruments)
+            assert accounts == {symbol: held(book) for symbol, book in self.memory.books.items()}
+        prices = stored_prices(self.client, self.prefix)
+        for symbol, book in self.memory.books.items():
+            reference = self.instruments[symbol].rules.reference
+            assert prices.get(symbol, reference) == book.rules.last
         assert stored_sessions(self.client, self.prefix) == connected(self.memory)
         return expected
 
@@ -159,6 +187,13 @@ def _events(recorder: Recorder, before: int) -> list[Event]:
 
 def queues(book: Book) -> Queues:
     return Queues(_queue(book.bids), _queue(book.asks))
+
+
+def held(book: Book) -> dict[str, tuple[int, int, int]]:
+    return {
+        name: (account.long, account.short, len(account.orders))
+        for name, account in book.accounts.items()
+    }
 
 
 def connected(memory: MemoryExchange) -> Connected:
@@ -228,10 +263,14 @@ class Server:
         self._prefixes = (f"{prefix}:{n}" for n in count())
 
     def twins(
-        self, max_open: int = MAX_OPEN, max_resting: int = MAX_RESTING, grace: float = 0
+        self,
+        max_open: int = MAX_OPEN,
+        max_resting: int = MAX_RESTING,
+        grace: float = 0,
+        **more: Any,
     ) -> "Twins":
         prefix = next(self._prefixes)
-        return Twins(self.client, self.clients, prefix, max_open, max_resting, grace)
+        return Twins(self.client, self.clients, prefix, max_open, max_resting, grace, **more)
 
 
 @pytest.fixture(params=["real", "fake"])

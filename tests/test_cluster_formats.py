@@ -17,6 +17,8 @@ from wood.exchange.cluster.formats import (
     DISABLED,
     DONE,
     LEVEL,
+    LIMITED,
+    MAKER_CANCELED,
     NOBODY_ASKED,
     NOT_RECOVERED,
     OPENED,
@@ -28,6 +30,7 @@ from wood.exchange.cluster.formats import (
     REFUSED,
     REST_CANCELED,
     STALE,
+    STATE_CHANGED,
     SYMBOL,
     TRADE,
     Entry,
@@ -41,6 +44,7 @@ from wood.model.commands import (
     CancelAll,
     CancelAnonymous,
     CancelOrder,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -51,7 +55,7 @@ from wood.model.commands import (
     Refuse,
     Sweep,
 )
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     CommandRefused,
@@ -68,9 +72,11 @@ from wood.model.events import (
     ParticipantDisabled,
     SessionClosed,
     SessionOpened,
+    StateAnswered,
+    StateChanged,
     Trade,
 )
-from wood.model.orders import BUY, FOK, GTC, IOC, SELL, State
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL, Reason, State
 
 LISTED = ("WOOD", "PEAR")
 LARGEST = 2**64 - 1
@@ -108,6 +114,7 @@ def test_a_batch() -> None:
         AmendOrder("A", "a", 0, "PEAR", 3, 5, None),
         Refuse("A", "a", 0, ErrorCode.INVALID, ODD, LARGEST, "NONE"),
         Refuse("A", "a", 0, ErrorCode.TOO_LONG, ""),
+        Refuse("A", "a", 0, ErrorCode.RATE, "", None, None, Limit.ADDRESS_RATE, 250_000),
         ListInstruments("A", "a", 0),
         CancelAll("A", "a", 0, "WOOD"),
         ListOrders("A", "a", 0, "PEAR"),
@@ -125,8 +132,9 @@ def test_a_batch() -> None:
             [2, 1, 1, "3"],
             [3, 3, 1, "3", None, 4],
             [3, 1, 1, "3", 5, None],
-            [7, 1, "invalid", ODD, str(LARGEST), "NONE"],
-            [7, 1, "too_long", "", None, None],
+            [7, 1, "invalid", ODD, str(LARGEST), "NONE", None, None],
+            [7, 1, "too_long", "", None, None, None, None],
+            [7, 1, "rate", "", None, None, "addressRate", 250000],
             [6, 1],
             [4, 1, 2, None],
             [5, 1, 1],
@@ -144,10 +152,13 @@ def test_a_batch_of_sessions() -> None:
         OpenSession("~1", "~1", 0, "bob"),
         OpenSession("~2", "~2", 0, "carol", other, last_seq=0),
         OpenSession("~2", "~2", 0, "~2", cancel_orders=True),
+        OpenSession("~2", "~2", 0, "dora", "forgotten", certified=True),
         CloseSession("~2", "~2", 0, True),
         Heartbeat("alice", "7-1", 2**53 - 1),
         CancelAll("alice", "7-1", 2**53 - 1, "PEAR", "bob"),
         CancelAnonymous("alice", "7-1", 2**53 - 1, 2**33),
+        ChangeState("alice", "7-1", 2**53 - 1, "PEAR", State.HALTED),
+        ChangeState("alice", "7-1", 2**53 - 1, "WOOD", State.OPEN),
         SWEEP,
     ]
     batch = encode_batch(commands, LISTED)
@@ -160,14 +171,19 @@ def test_a_batch_of_sessions() -> None:
             [9, 1, "bob", None, None, None, False],
             [9, 3, "carol", None, 0, None, False],
             [9, 3, "~2", None, None, None, True],
+            [9, 3, "dora", None, None, None, False],
             [8, 3, None, True],
             [10, 2],
             [4, 2, 2, "bob"],
             [12, 2, 2**33],
+            [13, 2, 2, True],
+            [13, 2, 1, False],
             [11, 4],
         ],
     ]
-    assert msgpack.unpackb(batch.tokens) == [token, "", other, ""], "one for each login, in order"
+    assert msgpack.unpackb(batch.tokens) == [token, "", other, "", True], (
+        "one for each login, in order"
+    )
     assert token.encode() not in batch.data
     assert other.encode() not in batch.data
 
@@ -272,6 +288,62 @@ def test_a_passed_refusal_keeps_every_character() -> None:
         assert events([refuse], [PASSED]) == [
             CommandRefused(ODD, ODD, ErrorCode.UNKNOWN_SYMBOL, ODD, order_id, symbol)
         ]
+
+
+def test_refusals_by_a_limit_say_which_and_when_to_try_again() -> None:
+    """Whatever was asked; a command before it lends them no name."""
+    rate: list[int | str] = [LIMITED, "rate", "slow", "participantRate", 250_000]
+    who = "A", "A-session", ErrorCode.RATE, "slow"
+    limit = Limit.PARTICIPANT_RATE, 250_000
+    asked = [
+        (new("A", 3, BUY, 1, 1), (3, "WOOD")),
+        (asking(CancelAll, "A", None), (None, None)),
+        (asking(CancelAll, "A", "PEAR"), (None, "PEAR")),
+        (asking(CancelOrder, "A", "PEAR", 7), (7, "PEAR")),
+        (asking(CancelAnonymous, "A", 7), (None, None)),
+        (asking(ChangeState, "A", "WOOD", State.OPEN), (None, "WOOD")),
+        (asking(Refuse, "A", ErrorCode.INVALID, "odd"), (None, None)),
+        (asking(Refuse, "A", ErrorCode.INVALID, "odd", LARGEST, "NONE"), (LARGEST, "NONE")),
+    ]
+    assert events([command for command, _ in asked], rate * len(asked)) == [
+        CommandRefused(*who, *named, *limit) for _, named in asked
+    ]
+    order: list[int | str] = [LIMITED, "limit", "much", "position", 0]
+    assert events([new("A", 3, BUY, 1, 1, "PEAR")], order) == [
+        CommandRefused("A", "A-session", ErrorCode.LIMIT, "much", 3, "PEAR", Limit.POSITION, None)
+    ]
+    passed = asking(Refuse, "A", ErrorCode.RATE, "slow", 1, "WOOD", Limit.CONNECTION_RATE, 5)
+    assert events([passed], [PASSED]) == [
+        CommandRefused(*who, 1, "WOOD", Limit.CONNECTION_RATE, 5),
+    ]
+
+
+def test_states_and_what_they_do() -> None:
+    commands = [
+        asking(ChangeState, "op", "PEAR", State.HALTED),
+        asking(ChangeState, "op", "PEAR", State.HALTED),
+        asking(ListInstruments, "A"),
+        asking(ChangeState, "op", "PEAR", State.OPEN),
+        new("A", 3, BUY, 9, 5),
+    ]
+    rows: list[Any] = [CLOSE, STATE_CHANGED, "halted", "operator", DONE, 0, CLOSE, DONE, 0, QUERY]
+    rows += [CLOSE, STATE_CHANGED, "open", "operator", DONE, 0]
+    rows += [ACCEPTED, MAKER_CANCELED, "A 1", 2, TRADE, "B 1", 9, 1, 0, REST_CANCELED, 4]
+    rows += [LEVEL, 9, 0, STATE_CHANGED, "halted", "collar"]
+    assert events(commands, rows, [["PEAR", "GONE"]]) == [
+        StateChanged(1, "PEAR", State.HALTED, Reason.OPERATOR),
+        StateAnswered("op", "op-session", "PEAR", State.HALTED),
+        StateAnswered("op", "op-session", "PEAR", State.HALTED),
+        InstrumentsListed("A", "A-session", {"WOOD": State.OPEN, "PEAR": State.HALTED}),
+        StateChanged(2, "PEAR", State.OPEN, Reason.OPERATOR),
+        StateAnswered("op", "op-session", "PEAR", State.OPEN),
+        OrderAccepted(3, "A", "A-session", "WOOD", 3, BUY, 9, 5, GTC, False),
+        OrderCanceled(4, "A", "WOOD", 1, 2),
+        Trade(5, "WOOD", 9, 1, BUY, "B", 1, 0, "A", 3, 4),
+        OrderCanceled(7, "A", "WOOD", 3, 4),
+        LevelChanged(8, "WOOD", SELL, 9, 0),
+        StateChanged(9, "WOOD", State.HALTED, Reason.COLLAR),
+    ]
 
 
 def test_cancelled_orders_of_several_instruments() -> None:
@@ -436,7 +508,7 @@ def test_commands_that_were_not_taken_are_not_answered() -> None:
     ]
 
 
-@pytest.mark.parametrize("word", [0, 19, 99])
+@pytest.mark.parametrize("word", [0, 22, 99])
 def test_an_unknown_word_is_a_fault(word: int) -> None:
     with pytest.raises(ValueError, match=f"unknown word {word}"):
         events([asking(ListInstruments, "A")], [word])

@@ -2,6 +2,7 @@
 
 import re
 
+import msgpack
 import pytest
 import redis
 
@@ -10,11 +11,12 @@ from tests.test_exchange import asking, new
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.keys import __doc__ as keys_page
-from wood.model.commands import CancelOrder, CloseSession, Command
-from wood.model.orders import BUY, SELL
+from wood.model.commands import CancelOrder, ChangeState, CloseSession, Command
+from wood.model.orders import BUY, SELL, State
 from wood.model.participants import Participant
 
 SYMBOLS = tuple(INSTRUMENTS)
+HASHES = ("orders", "levels", "positions")
 
 
 def catalogue(keys: Keys) -> list[str]:
@@ -31,7 +33,7 @@ def test_every_name_begins_with_the_prefix_and_has_the_hash_tag(prefix: str) -> 
 def test_no_name_stands_for_two_things() -> None:
     keys = Keys("wood")
     names = catalogue(keys)
-    assert len(set(names)) == len(names) == 21
+    assert len(set(names)) == len(names) == 26
     # Symbols have no colon, so none can make the key of another kind or instrument.
     assert keys.levels("WOOD") == keys.of(["WOOD"])[3] == "wood:{main}:levels:WOOD"
     assert keys.channel("id") == keys.channels() + "id"
@@ -52,27 +54,30 @@ def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
     keys = Keys("p")
     kinds = ["meta", "writers", "epochs", "journal", "marks", "open", "owned"]
     kinds += ["participants", "sessions", "present", "placed", "leaving"]
+    kinds += ["state", "limits", "rates"]
     assert keys.fixed == ["p:{main}:" + kind for kind in kinds]
-    assert keys.cleared == [k for k in keys.fixed[3:] if not k.endswith(":participants")]
+    kept = ("p:{main}:participants", "p:{main}:limits")
+    assert keys.cleared == [key for key in keys.fixed[3:] if key not in kept]
     assert [keys.participants, keys.sessions] == keys.fixed[7:9]
-    assert [keys.placed, keys.leaving] == keys.fixed[10:]
+    assert [keys.placed, keys.leaving] == keys.fixed[10:12]
+    assert [keys.state, keys.limits, keys.rates] == keys.fixed[12:]
     assert [keys.meta, keys.writers, keys.epochs, keys.journal] == keys.fixed[:4]
     assert keys.of(["A", "B"]) == [
         f"p:{{main}}:{kind}:{symbol}"
         for symbol in ("A", "B")
-        for kind in ("bids", "asks", "orders", "levels")
+        for kind in ("bids", "asks", "orders", "levels", "positions")
     ]
 
 
 def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> None:
     """With orders on both sides of both instruments, a journal so short that it is cut, one who is
-    connected, one who has left and one who has a token.
+    connected, one who has left and one who has a token and limits; a trade and a halt.
     """
 
     async def test() -> None:
-        exchange = ClusterExchange(INSTRUMENTS, redis_url, prefix, kept=1)
+        exchange = ClusterExchange(INSTRUMENTS, redis_url, prefix, kept=1, max_rate=1000)
         orders: list[Command] = [
-            new("A", n, side, 100 + n, 1, symbol)
+            new("A", n, side, 100 + n, 2, symbol)
             for symbol in SYMBOLS
             for n, side in enumerate((BUY, SELL))
         ]
@@ -81,7 +86,9 @@ def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> N
         [_, bob] = (await run(exchange, [*orders, *logins]))[-2:]
         with redis.Redis.from_url(redis_url, protocol=2) as client:
             write_participants(client, Keys(prefix), {"carol": Participant("c" * 64, 1)})
-            exchange.submit([CloseSession(*by(bob))])
+            client.hset(Keys(prefix).limits, "carol", msgpack.packb({"*": {"rate": 5.0}}))
+            exchange.submit([CloseSession(*by(bob)), new("B", 1, SELL, 100, 1)])
+            exchange.submit([asking(ChangeState, "A", "PEAR", State.HALTED)])
             await exchange.drain()
             written = {key.decode() for key in client.scan_iter(f"{prefix}*", count=1000)}
             assert written == set(catalogue(Keys(prefix)))
@@ -108,8 +115,11 @@ def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> N
             "present": "zset",
             "placed": "zset",
             "leaving": "zset",
+            "state": "hash",
+            "limits": "hash",
+            "rates": "zset",
             **{f"{name}:{symbol}": "zset" for name in ("bids", "asks") for symbol in SYMBOLS},
-            **{f"{name}:{symbol}": "hash" for name in ("orders", "levels") for symbol in SYMBOLS},
+            **{f"{name}:{symbol}": "hash" for name in HASHES for symbol in SYMBOLS},
         }
 
     with_loop(test)

@@ -10,17 +10,25 @@ from wood.exchange.cluster.rules import difference, instruments_in, rules_text, 
 from wood.exchange.sessions import Auth
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instrument, Instruments
+from wood.model.limits import Limits
+from wood.model.orders import Beyond, SelfTrade
+from wood.model.trading import TradingRules
 
 LISTED = Instruments([Instrument("WOOD"), Instrument("PEAR", "0.5", "10")])
 RULES = rules_text(LISTED, 100, 1000, 5000, 5)
+NOTHING = {"self_trade": "allow", "collar": None, "beyond_collar": "refuse", "reference": None}
+STRICT = TradingRules(SelfTrade.CANCEL_OLDEST, 500, Beyond.HALT, 42, Limits(order_quantity=2.5))
+WATCHED = Instruments([Instrument("WOOD", rules=STRICT), Instrument("PEAR", "0.5", "10")])
 
 
 def test_the_text() -> None:
     assert json.loads(RULES) == {
         "format": FORMAT,
         "instruments": [["WOOD", "0.01", "1"], ["PEAR", "0.5", "10"]],
+        "trading": {"WOOD": NOTHING, "PEAR": NOTHING},
         "max_open_orders": 100,
         "max_resting_orders": 1000,
+        "max_rate": 0,
         "journal": 5000,
         "lease": 5.0,
         "auth": "open",
@@ -44,6 +52,8 @@ def test_the_same_rules_are_the_same_text() -> None:
         rules_text(LISTED, 100, 1000, 5000, 6),
         rules_text(LISTED, 100, 1000, 5000, 5, Auth.TOKEN),
         rules_text(LISTED, 100, 1000, 5000, 5, grace=3.5),
+        rules_text(LISTED, 100, 1000, 5000, 5, max_rate=1),
+        rules_text(WATCHED, 100, 1000, 5000, 5),
     ],
 )
 def test_other_rules_are_another_text(other: str) -> None:
@@ -77,6 +87,16 @@ def test_read_back() -> None:
             rules_text(LISTED, 100, 1000, 5000, 5, Auth.TOKEN, 0),
             "--auth: token there, open here; --reconnect-grace: 0.0 there, 3.0 here",
         ),
+        (
+            rules_text(LISTED, 100, 1000, 5000, 5, max_rate=7),
+            "--max-participant-rate: 7 there, 0 here",
+        ),
+        (
+            rules_text(WATCHED, 100, 1000, 5000, 5),
+            "the trading rules of WOOD: self_trade cancel-oldest, collar 500, beyond_collar halt, "
+            "reference 42, max_order_quantity 2.5 there, self_trade allow, collar none, "
+            "beyond_collar refuse, reference none, max_order_quantity none here",
+        ),
         # Rules of a version to come may lack what this one has.
         (RULES.replace("max_open_orders", "open"), "--max-open-orders: None there, 100 here"),
     ],
@@ -103,6 +123,7 @@ def test_rules_that_no_version_wrote_are_no_instruments() -> None:
     ("other", "said"),
     [
         ({"auth": Auth.TOKEN}, "--auth: open there, token here"),
+        ({"max_rate": 9}, "--max-participant-rate: 0 there, 9 here"),
         ({"grace": 2.5}, "--reconnect-grace: 3.0 there, 2.5 here"),
         ({"auth": Auth.TOKEN, "grace": 0.0}, "--auth: .*; --reconnect-grace: 3.0 there, 0.0 here"),
     ],

@@ -240,11 +240,12 @@ def test_ids_and_symbols_are_never_understood(start_redis: Callable[..., RedisSe
         word, taken, data, _ = await raw.send(1, batch, tuple(odd))
         assert (word, taken) == (b"ok", len(rows))
         for name in odd:
-            bids, asks, orders, levels = raw.keys.of([name])
+            bids, asks, orders, levels, positions = raw.keys.of([name])
             assert raw.sync.hgetall(levels) == {b"5": b"1"}
             assert list(raw.sync.hgetall(orders)) == [f"B {name}".encode()]
             assert raw.sync.zcard(asks) == 1
             assert raw.sync.zcard(bids) == 0
+            assert raw.sync.hkeys(positions) == [b"A", b"B"]
         makers = msgpack.unpackb(bytes(decode_entry(data).rows))
         assert {f"A {name}" for name in odd} <= {row for row in makers if isinstance(row, str)}
         batch = msgpack.packb([[["B", "b", 0]], odd, [[4, 1, None]]])
@@ -260,7 +261,7 @@ def test_a_kind_that_no_command_has_fails_before_anything_is_written(
 ) -> None:
     async def test(raw: Raw) -> None:
         before = raw.dump()
-        for kind in (0, 13, "1", None):
+        for kind in (0, 14, "1", None):
             rows = [[1, 1, 1, "1", True, 5, 6, 0, False], [kind, 1, 1, "1"]]
             batch = msgpack.packb([[["A", "a", 0]], ["WOOD"], rows])
             with pytest.raises(redis.ResponseError, match="unknown kind of command"):
@@ -290,7 +291,7 @@ def test_large_numbers_are_written_in_full(redis_url: str, prefix: str, seq: int
         entry = decode_entry(data)
         last = seq + 8 + 4
         assert (entry.batch, entry.first, entry.last) == (10**15, seq + 9, last)
-        bids, _, orders, levels = raw.keys.of(["WOOD"])
+        bids, _, orders, levels, _ = raw.keys.of(["WOOD"])
         scores = raw.sync.eval(f"return redis.call({READ[b'zset']})", 1, bids)
         assert scores == [
             *(b"%016d A 1" % (seq + 2), b"-9007199254740991"),
@@ -333,6 +334,6 @@ def test_large_numbers_are_written_in_full(redis_url: str, prefix: str, seq: int
         ]
         assert [batch.last async for batch in exchange.events(seq)] == [seq + 8, last, last + 6]
         await exchange.close()
-        stored_books(raw.sync, prefix, INSTRUMENTS)
+        stored_books(raw.sync, prefix, INSTRUMENTS, summed=False)
 
     raw_test(redis_url, prefix, test)

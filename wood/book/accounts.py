@@ -49,7 +49,3 @@ class OpenOrders(Struct, gc=False):
     total: int = 0
     own_limits: dict[str, float] = {}
     """Of participants who have another one; may be infinite."""
-
-    def limit_of(self, participant: str) -> float:
-        """How many orders it may have open."""
-        return self.own_limits.get(participant, self.limit)

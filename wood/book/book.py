@@ -61,11 +61,21 @@ class Book(Matching):
         else:
             own, opposite = self.asks, self.bids
         best = opposite.best
-        if self.rules.any:
-            at_best = None if best is None else best.price
-            refused = self.rules.refuse_new(participant, account, side, price, quantity, at_best)
-            if refused is not None:
-                return _refuse(command, refused, seq, events)
+        rules = self.rules
+        if rules.any:
+            # Spelt out here, since a call for each order would cost more than all of it.
+            worth = price or (0 if best is None else best.price)
+            most, value, position = rules.surely
+            if side is BUY:
+                held = quantity if account is None else quantity + account.long
+                beyond = worth > rules.upper
+            else:
+                held = quantity if account is None else quantity + account.short
+                beyond = worth < rules.lower
+            if quantity > most or held > position or worth * quantity > value or beyond:
+                refused = rules.refuse(participant, price, worth, quantity, held, beyond)
+                if refused is not None:
+                    return _refuse(command, refused, seq, events)
         rest_price = price if command.time_in_force is GTC else None
         level = None
         if rest_price is not None:
@@ -99,23 +109,27 @@ class Book(Matching):
         seq = self._levels_changed(opposite.side, changed, seq, events)
         if left and rest_price is not None:
             return self._rest(command, account, own.level(rest_price), left, seq, events)
-        if account is not None and account.is_idle:
+        if account is not None and not account.orders and account.is_idle:
             self.accounts.pop(participant, None)
-        return self._halt_beyond(taker, opposite, seq, events)
+        if taker.left and self.rules.halts:
+            return self._halt_beyond(taker, opposite, seq, events)
+        return seq
 
     def _halted(self) -> Refused:
         return Refused(ErrorCode.HALTED, f"trading in {self.symbol} is halted")
 
     def _open_orders_full(self, participant: str, account: Account | None) -> Refused | None:
         """Why no more orders of the participant may rest, if so."""
-        most = self._open.limit_of(participant)
-        if self._open.count.get(participant, 0) >= most:
+        opened = self._open
+        own = opened.own_limits
+        most = own.get(participant, opened.limit) if own else opened.limit
+        if opened.count.get(participant, 0) >= most:
             text = f"{most:.0f} open orders are the limit"
             return Refused(ErrorCode.LIMIT, text, Limit.OPEN_ORDERS)
         if self.rules.any and (full := self.rules.refuse_more(participant, account)):
             return full
-        if self._open.total >= self._open.total_limit:
-            text = f"the exchange has {self._open.total_limit} open orders, its limit"
+        if opened.total >= opened.total_limit:
+            text = f"the exchange has {opened.total_limit} open orders, its limit"
             return Refused(ErrorCode.LIMIT, text, Limit.RESTING_ORDERS)
         return None
 
@@ -237,7 +251,9 @@ class Book(Matching):
         after = [(p, own.total(p)) for p in prices]
         moved = [now for now, was in zip(after, before, strict=True) if now[1] != was]
         seq = self._levels_changed(own.side, moved, seq, events)
-        return seq if order.post_only else self._halt_beyond(taker, opposite, seq, events)
+        if taker.left and self.rules.halts and not order.post_only:
+            return self._halt_beyond(taker, opposite, seq, events)
+        return seq
 
     def _find(self, participant: str, order_id: int) -> Order | None:
         account = self.accounts.get(participant)

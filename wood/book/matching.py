@@ -55,13 +55,14 @@ class Matching:
         self, participant: str, order_id: int, side: Side, limit: int, quantity: int
     ) -> Taker:
         """An order that is about to meet the other side, within the collar."""
-        within = self.rules.band()
-        if within is None:
-            return Taker(participant, order_id, side, limit, limit, -NO_LIMIT, quantity)
-        lower, upper = within
+        rules = self.rules
         # Keys grow with precedence: those of bids are their prices, those of asks the negatives.
-        far, near = (-upper, -lower) if side is BUY else (lower, upper)
-        return Taker(participant, order_id, side, limit, max(limit, far), near, quantity)
+        if side is BUY:
+            far, near = -rules.upper, -rules.lower
+        else:
+            far, near = rules.lower, rules.upper
+        bound = limit if limit > far else far
+        return Taker(participant, order_id, side, limit, bound, near, quantity)
 
     def _trade(
         self, taker: Taker, opposite: BookSide, seq: int, events: list[Event]
@@ -74,7 +75,7 @@ class Matching:
         symbol, side, bound, near = self.symbol, taker.side, taker.bound, taker.near
         participant, order_id, left = taker.participant, taker.order_id, taker.left
         prevents, buys, forget = self.rules.prevents, taker.side is BUY, self._forget
-        room = MAX_MET
+        room, traded_at = MAX_MET, self.rules.last
         changed: Levels = []
         while left and room and not taker.prevented:
             level = opposite.best
@@ -134,7 +135,7 @@ class Matching:
                 if taker.prevented:
                     break
             if before != left:
-                self.rules.last = price
+                traded_at = price
             elif not gone:
                 break
             level.first = order
@@ -145,6 +146,8 @@ class Matching:
             else:
                 level.total -= before - left + gone
             changed.append((price, level.total))
+        if traded_at != self.rules.last and traded_at is not None:
+            self.rules.traded_at(traded_at)
         taker.left = left
         taker.room = room
         return seq, changed
@@ -164,11 +167,11 @@ class Matching:
         return account
 
     def _halt_beyond(self, taker: Taker, opposite: BookSide, seq: int, events: list[Event]) -> int:
-        """Halt trading if it was the collar that stopped the order."""
-        if not (self.rules.halts and taker.left and taker.room) or taker.prevented:
-            return seq
+        """Halt trading if it was the collar that stopped an order of which something is left."""
         best = opposite.best
-        if best is None or best.key < taker.limit or taker.bound <= best.key <= taker.near:
+        if taker.prevented or not taker.room or best is None or best.key < taker.limit:
+            return seq
+        if taker.bound <= best.key <= taker.near:
             return seq
         return self.change_state(State.HALTED, Reason.COLLAR, seq, events)
 
@@ -227,9 +230,9 @@ class Matching:
     def _forget(self, order: Order) -> None:
         """Take an order that is in no queue any more off its participant's list."""
         account = order.account
-        participant = account.participant
-        del account.orders[order.order_id]
-        if account.is_idle:
+        participant, orders = account.participant, account.orders
+        del orders[order.order_id]
+        if not orders and account.is_idle:
             del self.accounts[participant]
         self._open.total -= 1
         count = self._open.count

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from wood.book.accounts import Account
 from wood.model.errors import ErrorCode, Limit
-from wood.model.instruments import Instrument
+from wood.model.instruments import MAX_TICKS, Instrument
 from wood.model.limits import Bounds, Limits, bounds
 from wood.model.orders import BUY, Beyond, SelfTrade, Side
 from wood.model.trading import band
@@ -33,17 +33,23 @@ class Rules:
         self.self_trade = rules.self_trade
         self.halts = rules.beyond is Beyond.HALT
         """Whether what would trade beyond the collar halts the instrument."""
-        self.last: int | None = rules.reference
+        self.last: int | None = None
         """The price that the collar is round: of the last trade, or the reference before it."""
+        self.lower, self.upper = 0, MAX_TICKS
+        """The lowest and the highest price at which orders may meet now, in ticks."""
         self.prevents = rules.self_trade is not SelfTrade.ALLOW
         self._symbol = instrument.symbol
         self._tick, self._lot = float(instrument.tick), float(instrument.lot)
         self._listed = rules.limits
         self._collar = rules.collar
+        if rules.reference is not None:
+            self.traded_at(rules.reference)
         self._bounds = bounds(self._tick, self._lot, rules.limits, {}, self._symbol)
         self._own_bounds: dict[str, Bounds] = {}
         self.any = False
         """Whether there is any rule that could refuse an order here."""
+        self.surely = 0, 0, 0
+        """The quantity, value and position that are within the limits of everybody."""
         self.take({})
 
     def take(self, own: Mapping[str, Mapping[str, Limits]]) -> None:
@@ -53,32 +59,42 @@ class Rules:
             for name, limits in own.items()
         }
         self.any = bool(self._own_bounds or self._collar or self._bounds != NO_BOUNDS)
+        everybody = [self._bounds, *self._own_bounds.values()]
+        self.surely = (
+            _whole(min(each.quantity for each in everybody)),
+            _whole(min(each.value for each in everybody)),
+            _whole(min(each.position for each in everybody)),
+        )
 
-    def band(self) -> tuple[int, int] | None:
-        """The lowest and the highest price of a trade now, None if there is no bound."""
-        if self._collar is None or self.last is None:
-            return None
-        return band(self.last, self._collar)
+    def traded_at(self, price: int) -> None:
+        """That is the last price from now on."""
+        self.last = price
+        if self._collar is not None:
+            width = band(price, self._collar)
+            self.lower, self.upper = price - width, price + width
 
-    def refuse_new(
+    def refuse(
         self,
         participant: str,
-        account: Account | None,
-        side: Side,
         price: int | None,
+        worth: int,
         quantity: int,
-        best: int | None,
+        held: int,
+        beyond: bool,
     ) -> Refused | None:
-        """Why an order may not be, if so; `best` is the best opposite price."""
+        """Why an order that does not `surely` fit may not be, if so.
+
+        `worth` is the price to reckon with, `held` the position if it and all open ones are filled,
+        and `beyond` tells whether that price is beyond the collar.
+        """
         limits = self._own_bounds.get(participant, self._bounds)
         if quantity > limits.quantity:
             return self._too_much(limits)
-        worth = best if price is None else price
-        if worth is not None and float(worth) * quantity > limits.value:
+        if float(worth) * quantity > limits.value:
             return self._too_dear(limits)
-        if price is not None and (refused := self._beyond(side, price)):
-            return refused
-        return self._too_far(limits, account, side, quantity)
+        if beyond and price is not None and not self.halts:
+            return self._beyond()
+        return self._too_far(limits) if held > limits.position else None
 
     def refuse_more(self, participant: str, account: Account | None) -> Refused | None:
         """Why it may not have one more order open here, if so."""
@@ -107,22 +123,17 @@ class Rules:
         value = float(price) * quantity
         if value > limits.value and value > float(old_price) * left:
             return self._too_dear(limits)
-        if price != old_price and (refused := self._beyond(side, price)):
-            return refused
+        buys = side is BUY
+        beyond = price > self.upper if buys else price < self.lower
+        if beyond and price != old_price and not self.halts:
+            return self._beyond()
         if quantity > left:
-            return self._too_far(limits, account, side, quantity - left)
+            quantity += (account.long if buys else account.short) - left
+            return self._too_far(limits) if quantity > limits.position else None
         return None
 
-    def _beyond(self, side: Side, price: int) -> Refused | None:
-        if self.halts:
-            return None
-        within = self.band()
-        if within is None:
-            return None
-        lower, upper = within
-        if price <= upper if side is BUY else price >= lower:
-            return None
-        ends = max(lower, 1) * self._tick, upper * self._tick
+    def _beyond(self) -> Refused:
+        ends = max(self.lower, 1) * self._tick, self.upper * self._tick
         text = "the price must be from {:.15g} to {:.15g}".format(*ends)
         return Refused(ErrorCode.COLLAR, text)
 
@@ -135,13 +146,12 @@ class Rules:
         text = f"an order may have a value of {most:.15g} at most"
         return Refused(ErrorCode.LIMIT, text, Limit.ORDER_VALUE)
 
-    def _too_far(
-        self, limits: Bounds, account: Account | None, side: Side, quantity: int
-    ) -> Refused | None:
-        if account is not None:
-            quantity += account.long if side is BUY else account.short
-        if quantity <= limits.position:
-            return None
+    def _too_far(self, limits: Bounds) -> Refused:
         most = limits.position * self._lot
         text = f"the position, with all open orders filled, may be {most:.15g} at most"
         return Refused(ErrorCode.LIMIT, text, Limit.POSITION)
+
+
+def _whole(bound: float) -> int:
+    """As a number that compares fast, and exactly with a product; at most the bound itself."""
+    return int(min(bound, MAX_TICKS))

@@ -140,6 +140,8 @@ class MemoryExchange(Partition):
 
     def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands for the next turn of the event loop."""
+        if self._rates.any:
+            commands = self._rates.admit(commands, self._clock())
         self._queue.extend(commands)
         if len(self._queue) >= self._max_queue:
             self._was_full = True
@@ -262,15 +264,13 @@ class MemoryExchange(Partition):
         self._number += 1
         self._told_once = False
         seq = self._seq
-        books, sessions, rates = self.books, self._sessions, self._rates
+        books, sessions = self.books, self._sessions
         size = 0
         for _ in range(min(len(queue), MAX_COMMANDS)):
             command = queue.popleft()
             if command.generation and not sessions.holds(command):
                 continue
-            if rates.any and (refused := rates.refuse(command, self._time)):
-                events.append(refused)
-            elif isinstance(command, OrderCommand):
+            if isinstance(command, OrderCommand):
                 book = books[command.symbol]
                 seq = book.execute(command, seq, events)
                 if book.looked_at:

@@ -4,7 +4,9 @@ No clock; times are microseconds. The cluster keeps the same in Redis, by the sa
 `lua/limits.lua`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from wood.model.commands import (
     CloseSession,
@@ -17,13 +19,14 @@ from wood.model.commands import (
     Sweep,
 )
 from wood.model.errors import ErrorCode, Limit
-from wood.model.events import CommandRefused
 from wood.model.limits import EVERYWHERE, NO_LIMITS, NONE, Limits
 
 SECOND = 1_000_000
 
 FREE = {CloseSession, Heartbeat, ListInstruments, ListOrders, OpenSession, Sweep}
 """What does not count: a session has one question under way at most, and must be able to end."""
+
+_participant = attrgetter("participant")
 
 CROWD = 1024
 """Buckets that are kept at least before full ones are thrown away."""
@@ -37,12 +40,12 @@ class Rates:
     """
 
     def __init__(self, rate: int) -> None:
+        self.any = rate > 0
+        """Whether anybody is limited."""
         self._rate = rate
         self._own: dict[str, int] = {}
         self._full_at: dict[str, int] = {}
         self._crowd = CROWD
-        self.any = rate > 0
-        """Whether anybody is limited."""
 
     def take(self, own: Mapping[str, Mapping[str, Limits]]) -> None:
         """These participants have limits of their own from now on."""
@@ -54,34 +57,60 @@ class Rates:
         }
         self.any = self._rate > 0 or any(self._own.values())
 
-    def refuse(self, command: Command, now: int) -> CommandRefused | None:
-        """None, and one command more counts; or that it is refused, and when to try again."""
-        if type(command) in FREE:
-            return None
-        if isinstance(command, Refuse) and command.code is ErrorCode.RATE:
-            return None  # it has its answer
-        participant = command.participant
+    def admit(self, commands: Sequence[Command], now: int) -> Sequence[Command]:
+        """The commands that are within the rates, and in place of the others their refusals."""
+        whose = {*map(_participant, commands)}
+        if len(whose) == 1:
+            return self._admit(whose.pop(), commands, now)
+        runs = groupby(commands, _participant)
+        return [each for who, run in runs for each in self._admit(who, list(run), now)]
+
+    def _admit(self, participant: str, commands: Sequence[Command], now: int) -> Sequence[Command]:
         rate = self._own.get(participant, self._rate)
         if not rate:
-            return None
-        full_at = max(self._full_at.get(participant, 0), now) + max(1, SECOND // rate)
-        wait = full_at - now - SECOND
-        if wait <= 0:
-            self._full_at[participant] = full_at
-            if len(self._full_at) > self._crowd:
-                self._forget(now)
-            return None
-        return CommandRefused(
-            participant,
-            command.session,
-            ErrorCode.RATE,
-            f"more than {rate} messages per second",
-            getattr(command, "order_id", None),
-            getattr(command, "symbol", None),
-            Limit.PARTICIPANT_RATE,
-            wait,
-        )
+            return commands
+        interval = max(1, SECOND // rate)
+        full_at = max(self._full_at.get(participant, 0), now)
+        if FREE.isdisjoint(map(type, commands)):
+            after = full_at + len(commands) * interval
+            if after - now <= SECOND:  # nearly always
+                self._keep(participant, after, now)
+                return commands
+        admitted: list[Command] = []
+        for command in commands:
+            if not _counts(command):
+                admitted.append(command)
+            elif full_at + interval - now <= SECOND:
+                full_at += interval
+                admitted.append(command)
+            else:
+                admitted.append(_refusal(command, rate, full_at + interval - now - SECOND))
+        self._keep(participant, full_at, now)
+        return admitted
 
-    def _forget(self, now: int) -> None:
-        self._full_at = {name: at for name, at in self._full_at.items() if at > now}
-        self._crowd = max(CROWD, 2 * len(self._full_at))
+    def _keep(self, participant: str, full_at: int, now: int) -> None:
+        self._full_at[participant] = full_at
+        if len(self._full_at) > self._crowd:
+            self._full_at = {name: at for name, at in self._full_at.items() if at > now}
+            self._crowd = max(CROWD, 2 * len(self._full_at))
+
+
+def _counts(command: Command) -> bool:
+    """Whether it does; of what the node refused for a rate, the answer has been given."""
+    if isinstance(command, Refuse):
+        return command.code is not ErrorCode.RATE
+    return type(command) not in FREE
+
+
+def _refusal(command: Command, rate: int, wait: int) -> Refuse:
+    return Refuse(
+        command.participant,
+        command.session,
+        command.generation,
+        ErrorCode.RATE,
+        f"more than {rate} messages per second",
+        getattr(command, "order_id", None),
+        getattr(command, "symbol", None),
+        Limit.PARTICIPANT_RATE,
+        wait,
+    )

@@ -1,7 +1,5 @@
 """How an instrument is traded, beside its tick and lot: what an operator may set for each."""
 
-from math import floor
-
 from msgspec import Struct
 
 from wood.model.limits import NO_LIMITS, Limits
@@ -29,10 +27,9 @@ class TradingRules(Struct, frozen=True):
 NO_RULES = TradingRules()
 
 
-def band(reference: int, collar: int) -> tuple[int, int]:
-    """The lowest and the highest price within `collar` of `reference`, in ticks.
+def band(reference: int, collar: int) -> int:
+    """How far from `reference` a price may be that is within `collar` of it, in ticks.
 
     In binary floating-point numbers, as `lua/limits.lua` does it.
     """
-    width = floor(reference * float(collar) / WHOLE)
-    return reference - width, reference + width
+    return int(reference * float(collar) / WHOLE)

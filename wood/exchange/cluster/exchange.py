@@ -82,8 +82,9 @@ class ClusterExchange(Partition):
 
     `tag` is what the names of its keys are hashed by. `persist` keeps the books when all nodes
     stop; `lease` is the seconds after which the others take a silent node for dead, `grace` those
-    in which a participant may come back before its orders are cancelled. All but `url` and
-    `max_queue` must be the same on all nodes.
+    in which a participant may come back before its orders are cancelled; `max_rate` the messages
+    per second that one may send, 0 without limit. All but `url` and `max_queue` must be the same on
+    all nodes.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class ClusterExchange(Partition):
         lease: float = LEASE,
         auth: Auth = Auth.OPEN,
         grace: float = GRACE,
+        max_rate: int = 0,
         max_queue: int = MAX_QUEUE,
         tag: str = PARTITION,
         clients: Connect | None = None,
@@ -120,6 +122,7 @@ class ClusterExchange(Partition):
             lease=lease,
             auth=auth,
             grace=grace,
+            max_rate=max_rate,
         )
         self._grace = grace
         self._journal = StoredJournal(self._client, keys, instruments)
@@ -389,7 +392,8 @@ def _refusal(command: Command) -> Event:
         case OpenSession():
             return LoginRefused(*who, ErrorCode.UNAVAILABLE, text)
         case Refuse(code=code, text=why, order_id=order_id, symbol=symbol):
-            return CommandRefused(*who, code, why, order_id, symbol)
+            more = command.limit, command.retry_after
+            return CommandRefused(*who, code, why, order_id, symbol, *more)
     order_id, symbol = getattr(command, "order_id", None), getattr(command, "symbol", None)
     return CommandRefused(*who, ErrorCode.UNAVAILABLE, text, order_id, symbol)
 

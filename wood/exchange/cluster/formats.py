@@ -24,6 +24,7 @@ from wood.model.commands import (
     CancelAll,
     CancelAnonymous,
     CancelOrder,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -35,7 +36,7 @@ from wood.model.commands import (
     Refuse,
     Sweep,
 )
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     CommandRefused,
@@ -52,22 +53,23 @@ from wood.model.events import (
     ParticipantDisabled,
     SessionClosed,
     SessionOpened,
+    StateAnswered,
+    StateChanged,
     Trade,
 )
-from wood.model.orders import BUY, FOK, GTC, IOC, SELL, State
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL, Reason, State
 
-FORMAT = 2
+FORMAT = 3
 
-(NEW, CANCEL, AMEND, ALL, LIST, INSTRUMENTS, REFUSE, GONE, OPEN, BEAT, SWEEP, ANONYMOUS) = range(
-    1, 13
-)
+NEW, CANCEL, AMEND, ALL, LIST, INSTRUMENTS, REFUSE, GONE = range(1, 9)
+OPEN, BEAT, SWEEP, ANONYMOUS, STATE = range(9, 14)
 """What a command is."""
 
-(ACCEPTED, REFUSED, CANCELED, AMENDED, CANCEL_ALL, CLOSE, PASSED, QUERY, OPENED, STALE) = range(
-    1, 11
-)
+ACCEPTED, REFUSED, CANCELED, AMENDED, CANCEL_ALL, CLOSE, PASSED, QUERY = range(1, 9)
+OPENED, LIMITED, STALE = range(9, 12)
 """The words that begin the rows of the next command."""
-TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE, OWNER, DISABLED = range(11, 19)
+TRADE, REST_CANCELED, LEVEL, SYMBOL, ORDER_CANCELED, DONE, OWNER, DISABLED = range(12, 20)
+MAKER_CANCELED, STATE_CHANGED = range(20, 22)
 """The words that follow them."""
 
 NOBODY_ASKED, RECOVERED, NOT_RECOVERED = range(3)
@@ -76,6 +78,7 @@ NOBODY_ASKED, RECOVERED, NOT_RECOVERED = range(3)
 _LASTS = {GTC: 0, IOC: 1, FOK: 2}
 _TIMES_IN_FORCE = (GTC, IOC, FOK)
 _CODES = {code.value: code for code in ErrorCode}
+_LIMITS = {limit.value: limit for limit in Limit}
 
 _encode = Encoder().encode
 _decode: Callable[[bytes | Raw], Any] = Decoder().decode
@@ -84,7 +87,7 @@ _decode: Callable[[bytes | Raw], Any] = Decoder().decode
 class EncodedBatch(Struct, frozen=True):
     """A batch on its way: its bytes, and the instruments that it is about, in its order.
 
-    `tokens` has the digest of a token for each login in it.
+    `tokens` has the digest of a token for each login in it, or true for one who is certified.
     """
 
     data: bytes
@@ -143,7 +146,8 @@ def encode_batch(commands: Sequence[Command], symbols: Sequence[str]) -> Encoded
             rows.append(_order_row(command, session, place))
         else:
             rows.append(_other_row(command, session, places))
-    tokens = [command.token for command in commands if isinstance(command, OpenSession)]
+    logins = [command for command in commands if isinstance(command, OpenSession)]
+    tokens = [login.certified or login.token for login in logins]
     data = _encode((list(sessions), list(places), rows))
     return EncodedBatch(data, tuple(places), _encode(tokens))
 
@@ -181,8 +185,10 @@ def _order_row(command: OrderCommand, session: int, place: int) -> tuple[Any, ..
 
 def _other_row(command: Command, session: int, places: dict[str, int]) -> tuple[Any, ...]:
     match command:
-        case Refuse(code=code, text=text, order_id=order_id, symbol=symbol):
-            return REFUSE, session, code, text, None if order_id is None else str(order_id), symbol
+        case Refuse(code=code, text=text, order_id=order_id):
+            name = None if order_id is None else str(order_id)
+            more = command.symbol, command.limit, command.retry_after
+            return REFUSE, session, code, text, name, *more
         case CancelAll(symbol=symbol, whose=whose):
             return ALL, session, _place(places, symbol), whose
         case ListOrders(symbol=symbol):
@@ -199,6 +205,8 @@ def _other_row(command: Command, session: int, places: dict[str, int]) -> tuple[
             return SWEEP, session
         case CancelAnonymous(before=before):
             return ANONYMOUS, session, before
+        case ChangeState(symbol=symbol, state=state):
+            return STATE, session, _place(places, symbol), state is State.HALTED
     raise TypeError(f"an exchange does not take {type(command).__name__}")
 
 
@@ -294,6 +302,8 @@ class _Walk:
                 participant, session, _ = sessions[command[1] - 1]
                 if command[0] <= AMEND:
                     symbol, order_id = symbols[command[2] - 1], int(command[3])
+                elif command[0] == STATE:
+                    symbol = symbols[command[2] - 1]
                 if word == CANCELED:
                     seq += 1
                     events.append(OrderCanceled(seq, participant, symbol, order_id, rows[at + 1]))
@@ -310,10 +320,15 @@ class _Walk:
                     if command[0] == OPEN:
                         events.append(LoginRefused(participant, session, code, text))
                     else:
-                        events.append(
-                            CommandRefused(participant, session, code, text, order_id, symbol)
-                        )
+                        named = self._named(command)
+                        events.append(CommandRefused(participant, session, code, text, *named))
                     at += 3
+                elif word == LIMITED:
+                    code, text = _CODES[rows[at + 1]], rows[at + 2]
+                    limits = _LIMITS[rows[at + 3]], rows[at + 4] or None
+                    named = self._named(command)
+                    events.append(CommandRefused(participant, session, code, text, *named, *limits))
+                    at += 5
                 elif word == OPENED:
                     seq += 1
                     self._opened(seq, command, session, *rows[at + 1 : at + 4])
@@ -335,24 +350,45 @@ class _Walk:
             elif word == OWNER:
                 participant = rows[at + 1]
                 at += 2
+            elif word == MAKER_CANCELED:
+                who, _, maker_id = rows[at + 1].partition(" ")
+                seq += 1
+                events.append(OrderCanceled(seq, who, symbol, int(maker_id), rows[at + 2]))
+                at += 3
+            elif word == STATE_CHANGED:
+                state, reason = State(rows[at + 1]), Reason(rows[at + 2])
+                seq += 1
+                events.append(StateChanged(seq, symbol, state, reason))
+                at += 3
             elif word == DISABLED:
                 events.append(ParticipantDisabled(rows[at + 1]))
                 at += 2
             else:
                 raise ValueError(f"an entry of the journal has the unknown word {word!r}")
 
+    def _named(self, command: list[Any]) -> tuple[int | None, str | None]:
+        """The order and the instrument that a command names."""
+        if command[0] == REFUSE:
+            return None if command[4] is None else int(command[4]), command[5]
+        symbol = None
+        if command[0] <= ALL or command[0] == STATE:
+            symbol = None if command[2] is None else self._symbols[command[2] - 1]
+        return int(command[3]) if command[0] <= AMEND else None, symbol
+
     def _answer(self, word: int, command: list[Any], participant: str, session: str) -> None:
         """What answers a command alone."""
         if word == PASSED:
-            _, _, code, text, name, symbol = command
-            order_id = None if name is None else int(name)
+            _, _, code, text, _, _, limit, wait = command
+            named = self._named(command)
+            limits = None if limit is None else _LIMITS[limit], wait
             self.events.append(
-                CommandRefused(participant, session, _CODES[code], text, order_id, symbol)
+                CommandRefused(participant, session, _CODES[code], text, *named, *limits)
             )
         elif word == QUERY and self._answers is not None:
             answer = next(self._answers)
             if command[0] == INSTRUMENTS:
                 states = dict.fromkeys(self._listed, State.OPEN)
+                states |= {symbol: State.HALTED for symbol in answer if symbol in states}
                 self.events.append(InstrumentsListed(participant, session, states))
             else:
                 asked = None if command[2] is None else self._symbols[command[2] - 1]
@@ -390,6 +426,10 @@ class _Walk:
             self.events.append(SessionClosed(participant, session))
         elif command[0] == BEAT:
             self.events.append(HeartbeatAnswered(participant, session))
+        elif command[0] == STATE:
+            symbol = self._symbols[command[2] - 1]
+            state = State.HALTED if command[3] else State.OPEN
+            self.events.append(StateAnswered(participant, session, symbol, state))
         elif command[0] != SWEEP:
             named = command[0] == ALL and command[2] is not None
             symbol = self._symbols[command[2] - 1] if named else None

@@ -9,9 +9,10 @@ from wood.exchange.cluster.client import Client
 from wood.exchange.cluster.formats import Entry, decode_entry, decode_events
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import State
-from wood.model.events import Batch, BookSnapshot, LevelChanged, Levels, Snapshot
+from wood.model.events import Batch, BookSnapshot, LevelChanged, Levels, Snapshot, StateChanged
 from wood.model.instruments import Instruments
 from wood.model.orders import BUY
+from wood.model.orders import State as Trading
 
 PAGE = 200
 """Entries that are read at once."""
@@ -82,6 +83,7 @@ class StoredJournal:
         then read from the journal: it has totals, not differences. None if that has gone.
         """
         found = {symbol: await self._levels(symbol) for symbol in self._symbols}
+        halted = await self._halted()
         batch, seq, time, epoch = state.batch, state.seq, state.time, state.epoch
         more = True
         while more:
@@ -95,8 +97,17 @@ class StoredJournal:
                     if type(event) is LevelChanged:
                         key = -event.price if event.side is BUY else event.price
                         found[event.symbol][key] = event.quantity
+                    elif type(event) is StateChanged:
+                        halted[event.symbol] = event.state is Trading.HALTED
         books = {symbol: _book(levels) for symbol, levels in found.items()}
-        return Stored(state.partition_id, batch, Snapshot(self.partition, epoch, seq, time, books))
+        names = frozenset(symbol for symbol, is_halted in halted.items() if is_halted)
+        snapshot = Snapshot(self.partition, epoch, seq, time, books, names)
+        return Stored(state.partition_id, batch, snapshot)
+
+    async def _halted(self) -> dict[str, bool]:
+        fields = [f"halted:{symbol}" for symbol in self._symbols]
+        reasons = await self._client.hmget(self._keys.state, fields)
+        return {s: why is not None for s, why in zip(self._symbols, reasons, strict=True)}
 
     async def _levels(self, symbol: str) -> dict[int, int]:
         found: dict[int, int] = {}

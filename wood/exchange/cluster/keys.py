@@ -5,8 +5,8 @@ Cluster; the tag is the name of the partition, unless that lay on the master of 
 has a time to live. Nothing else in the database is ever touched.
 
     meta            hash    what nodes agree on: rules, market (JSON), persist, max_open_orders,
-                            max_resting_orders, kept, lease, outage, auth, grace; and how far things
-                            are: id, seq, batch, time, epoch, server, rows, resting; and
+                            max_resting_orders, max_rate, kept, lease, outage, auth, grace; and how
+                            far things are: id, seq, batch, time, epoch, server, rows, resting; and
                             gone:<writer>, since when one is whose sessions are still to be ended
     writers         hash    writer -> [number, taken, entry id] of its last batch; who is not in
                             it is dead, and takes no part
@@ -24,6 +24,12 @@ has a time to live. Nothing else in the database is ever touched.
     placed          zset    `writer session`, score 0: the same by node
     leaving         zset    participant -> since when it is gone, if its orders are to be cancelled;
                             0 for one who was disabled
+    state           hash    halted:<symbol> -> why, of those that are; last:<symbol> -> the price of
+                            the last trade in ticks
+    limits          hash    participant -> its own limits: a MessagePack map of symbols, or `*`, to
+                            maps of limits, see model/limits.py; cleared as little as participants
+    rates           zset    participant -> when its bucket of messages is full again, in
+                            microseconds; those that are full are removed
     partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself
     listed          hash    symbol -> its partition, and `*` -> the default symbol; where there are
                             several partitions, under the tag `main` only, until `wood reset`
@@ -31,9 +37,12 @@ has a time to live. Nothing else in the database is ever touched.
     asks:<symbol>   zset    `<arrival, 16 digits> participant id` -> the price in ticks
     orders:<symbol> hash    `participant id` -> [left, key, arrival, taken, post only]
     levels:<symbol> hash    key -> lots at that price
+    positions:<symbol> hash participant -> [bought less sold, open buys, open sells, open orders],
+                            the first three in lots, while any is not 0; of one without a name only
+                            while it has open orders there
 
 What stands in brackets are MessagePack values one after the other. A *key* is a price in ticks,
-negative for bids. Lots, numbers and times are whole.
+negative for bids. Lots, numbers and times are whole; Lua adds them up exactly as far as 2^53.
 
 The channel `<prefix>:{<tag>}:events:<id>` carries each entry as it is written. It ends with
 the id of the partition, since all databases of a server share its channels; an empty message asks
@@ -50,8 +59,9 @@ PREFIX = "wood"
 _FIXED = (
     *("meta", "writers", "epochs", "journal", "marks", "open", "owned"),
     *("participants", "sessions", "present", "placed", "leaving"),
+    *("state", "limits", "rates"),
 )
-_BY_INSTRUMENT = ("bids", "asks", "orders", "levels")
+_BY_INSTRUMENT = ("bids", "asks", "orders", "levels", "positions")
 
 
 class Keys:
@@ -62,15 +72,17 @@ class Keys:
         self.fixed = [self._start + name for name in _FIXED]
         """Those that every batch needs, in the order in which `decide.lua` has them."""
         self.meta, self.writers, self.epochs, self.journal, *_ = self.fixed
-        *_, self.participants, self.sessions, _, self.placed, self.leaving = self.fixed
+        self.participants, self.sessions, _, self.placed, self.leaving = self.fixed[7:12]
+        self.state, self.limits, self.rates = self.fixed[12:]
         self.beats = self._start + "beats"
         self.partitions = self._start + "partitions"
         self.listed = self._start + "listed"
-        self.cleared = [key for key in self.fixed[3:] if key != self.participants]
+        kept = self.participants, self.limits
+        self.cleared = [key for key in self.fixed[3:] if key not in kept]
         """Those that go when the book is cleared, beside the first three and the instruments'."""
 
     def of(self, symbols: Iterable[str]) -> list[str]:
-        """The keys of instruments: bids, asks, orders and levels of each."""
+        """The keys of instruments: bids, asks, orders, levels and positions of each."""
         return [self._start + f"{name}:{symbol}" for symbol in symbols for name in _BY_INSTRUMENT]
 
     def levels(self, symbol: str) -> str:

@@ -49,7 +49,8 @@ class State:
 class Membership:
     """This node as a writer of the partition.
 
-    `limits` are open orders of a participant, open orders of all, and events in the journal.
+    `limits` are open orders of a participant, open orders of all, and events in the journal;
+    `max_rate` are messages per second of a participant, 0 without limit.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Membership:
         lease: float,
         auth: Auth = Auth.OPEN,
         grace: float = GRACE,
+        max_rate: int = 0,
     ) -> None:
         self.writer = ""
         """The random id of this node, another one after each `join`; empty before the first."""
@@ -71,13 +73,14 @@ class Membership:
         """Seconds from beat to beat."""
         self._client = client
         self._keys = keys
-        self._rules = rules_text(instruments, *limits, lease, auth, grace)
+        self._rules = rules_text(instruments, *limits, lease, auth, grace, max_rate)
         self._market = market_text(instruments)
         self._limits = limits
         self._persist = persist
         # Two beats that nobody sent are an outage.
         self._times = int(lease * 1e6), int(2 * self.interval * 1e6), int(grace * 1e6)
         self._auth = auth
+        self._max_rate = max_rate
 
     async def join(self, *, starting: bool) -> None:
         """Become a writer under a new id. A node that starts may be the first and clear the book.
@@ -126,6 +129,7 @@ class Membership:
             *self._limits,
             *self._times,
             self._auth,
+            self._max_rate,
         )
         return [part.decode() for part in answer]
 

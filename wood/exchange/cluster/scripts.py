@@ -30,8 +30,8 @@ class Script:
 
 
 DECIDE = Script(
-    *("epoch", "decide", "books", "trade", "orders", "lists"),
-    *("sessions", "sweep", "batch", "write"),
+    *("epoch", "decide", "books", "rules", "limits", "positions"),
+    *("trade", "checks", "orders", "lists", "sessions", "sweep", "batch", "write"),
 )
 JOIN = Script("epoch", "members", "join")
 BEAT = Script("epoch", "members", "beat")

@@ -18,7 +18,9 @@ from wood.exchange.cluster.formats import EncodedBatch, Entry, decode_entry, enc
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import Membership
 from wood.exchange.cluster.scripts import DECIDE
+from wood.exchange.cluster.trading import TradingTexts
 from wood.model.commands import CloseSession, Command, Heartbeat, ListInstruments, ListOrders
+from wood.model.instruments import Instruments
 
 log = logging.getLogger("wood.redis")
 
@@ -109,7 +111,7 @@ class Writer:
         self,
         client: Client,
         keys: Keys,
-        symbols: Iterable[str],
+        instruments: Instruments,
         membership: Membership,
         target: Target,
         max_queue: int,
@@ -119,7 +121,8 @@ class Writer:
         self.idle.set()
         self._client = client
         self._keys = keys
-        self._symbols = tuple(symbols)
+        self._symbols = tuple(instruments)
+        self._trading = TradingTexts(instruments)
         self._membership = membership
         self._target = target
         self._max_queue = max_queue
@@ -256,7 +259,7 @@ class Writer:
         keys = list(self._keys.fixed)
         for symbol in batch.symbols:
             keys += self._key_lists[symbol]
-        channels = self._keys.channels()
+        channels, trading = self._keys.channels(), self._trading.of(batch.symbols)
         back_off = BackOff()
         doubt = False
         while True:
@@ -264,7 +267,8 @@ class Writer:
                 answer = await DECIDE.run(
                     self._client,
                     keys,
-                    *(self._membership.writer, number, batch.data, channels, batch.tokens),
+                    *(self._membership.writer, number, batch.data, channels),
+                    *(batch.tokens, trading),
                 )
                 break
             except FAILURES as error:

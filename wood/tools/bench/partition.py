@@ -12,6 +12,7 @@ from wood.exchange.cluster.formats import EncodedBatch, encode_batch
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import LEASE, Membership
 from wood.exchange.cluster.scripts import DECIDE
+from wood.exchange.cluster.trading import TradingTexts
 from wood.model.errors import WoodError
 from wood.model.instruments import Instrument, Instruments
 from wood.tools.bench.flow import SYMBOL, Request
@@ -50,6 +51,7 @@ class Partition:
             persist=False,
             lease=LEASE,
         )
+        self._trading = TradingTexts(_INSTRUMENTS)
         self._number = 0
 
     async def join(self) -> None:
@@ -82,6 +84,7 @@ class Partition:
             batch.encoded.data,
             self.keys.channels(),
             batch.encoded.tokens,
+            self._trading.of(batch.encoded.symbols),
         )
         if answer[0] != b"ok" or answer[1] != batch.size:
             raise WoodError(f"the script did not take a batch of {batch.size}: {answer[:2]}")

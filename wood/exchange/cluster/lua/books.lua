@@ -24,10 +24,10 @@ local function new_side(zset)
 end
 
 for i = 1, #symbols do
-    local k = 9 + 4 * i
+    local k = 11 + 5 * i
     books[i] = {symbol = symbols[i], bids = new_side(KEYS[k]), asks = new_side(KEYS[k + 1]),
-                orders_key = KEYS[k + 2], levels_key = KEYS[k + 3],
-                orders = {}, totals = {}, changed = {}}
+                orders_key = KEYS[k + 2], levels_key = KEYS[k + 3], positions_key = KEYS[k + 4],
+                orders = {}, totals = {}, changed = {}, holdings = {}, held = {}, own_bounds = {}}
 end
 
 local function keep(book, id, value, member)

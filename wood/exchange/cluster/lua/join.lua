@@ -9,6 +9,7 @@
 --       [8] when this node first asked, in microseconds, '0' if now  [9] what the channel begins with
 --       [10] max_open_orders  [11] max_resting_orders  [12] kept  [13] lease  [14] outage: the
 --       silence of all that counts as one  [15] grace; all three in microseconds  [16] auth
+--       [17] max_rate
 -- Returns {'joined', '1' if it was the first, orders cleared, '1' if they had been persisted},
 --       {'wait', since}: ask again with `since` until somebody has beaten or all leases have ended,
 --       {'other', stored rules}: KEYS were made for others, ask again,
@@ -33,7 +34,8 @@ end
 local function agree()
     call('HSET', KEYS[1], 'rules', rules, 'market', market, 'persist', persist,
         'max_open_orders', ARGV[10], 'max_resting_orders', ARGV[11], 'kept', ARGV[12],
-        'lease', ARGV[13], 'outage', ARGV[14], 'grace', ARGV[15], 'auth', ARGV[16])
+        'lease', ARGV[13], 'outage', ARGV[14], 'grace', ARGV[15], 'auth', ARGV[16],
+        'max_rate', ARGV[17])
 end
 
 local function create()

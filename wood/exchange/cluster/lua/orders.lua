@@ -2,6 +2,7 @@
 
 local function new_order(book, session, command)
     local participant, id = session[1], command[4]
+    if book.halted then return refuse_halted(book) end
     if book.orders[id] then return refuse('duplicate', 'an open order has this id') end
     local buys, price, quantity, lasts = command[5], command[6], command[7], command[8]
     local own, opposite, key, limit
@@ -10,15 +11,15 @@ local function new_order(book, session, command)
     else
         own, opposite, key, limit = book.asks, book.bids, price, price and -price or 0
     end
+    local bounds = bounds_of(book, participant)
+    if (bounds.any or book.collar)
+            and is_refused(book, bounds, participant, buys, price, quantity, opposite) then
+        return
+    end
     local count, at
     if lasts == GTC then
         count = open[participant] or open_count(participant)
-        if count >= max_open then
-            return refuse('limit', format('%.0f open orders are the limit', max_open))
-        end
-        if resting >= max_resting then
-            return refuse('limit', format('the exchange has %.0f open orders, its limit', max_resting))
-        end
+        if has_no_room(book, bounds, participant, count) then return end
         at = book.totals[key] or total(book, key)
         if at > 0 and at + quantity >= MAX_LEVEL then
             return refuse('too_large', "the level's total would be too large")
@@ -30,16 +31,17 @@ local function new_order(book, session, command)
     out[n] = ACCEPTED
     local order = best(book, opposite)
     if order and order.key <= limit then
-        if command[9] or (lasts == FOK and not can_fill(book, opposite, limit, quantity)) then
+        if command[9] or (lasts == FOK and not can_fill(book, opposite, limit, quantity, participant)) then
             return rest_canceled(quantity)
         end
-        local changed
-        quantity, changed = trade(book, opposite, limit, quantity)
-        if quantity > 0 and (lasts ~= GTC or crosses(book, opposite, limit)) then
+        local changed, stopped
+        quantity, changed, stopped = trade(book, opposite, limit, quantity, participant)
+        if quantity > 0 and (lasts ~= GTC or stopped or crosses(book, opposite, limit)) then
             rest_canceled(quantity)
             quantity = 0
         end
         levels_changed(book, changed)
+        if stopped == BEYOND and book.halts then change_state(book, 'halted', 'collar') end
         if quantity == 0 then return end
         -- Orders of the participant's own may be among those that it met.
         count = open[participant]
@@ -48,7 +50,9 @@ local function new_order(book, session, command)
     end
     seq = seq + 1
     order = {id = id, book = book, left = quantity, key = key, arrival = seq, taken = seq,
-             post_only = command[9], touched = true}
+             post_only = command[9], touched = true, holding = holding_of(book, participant)}
+    lay(order, quantity)
+    order.holding.orders = order.holding.orders + 1
     add(own, order)
     touched_count = touched_count + 1
     touched[touched_count] = order
@@ -86,15 +90,19 @@ local function requeue(book, order, key, quantity)
     touch(order)
     order.dead = true
     set_total(book, old, total(book, old) - order.left)
+    -- Nothing of it is open meanwhile, though it counts.
+    lay(order, -order.left)
+    order.left = 0
     local opposite = key < 0 and book.asks or book.bids
-    local left, changed = quantity, {}
+    local left, changed, stopped = quantity, {}, nil
     if crosses(book, opposite, -key) and not order.post_only then
-        left, changed = trade(book, opposite, -key, quantity)
+        left, changed, stopped = trade(book, opposite, -key, quantity, order.holding.who)
     end
-    if left > 0 and not crosses(book, opposite, -key) then
+    if left > 0 and not stopped and not crosses(book, opposite, -key) then
         local again = {id = id, book = book, left = left, key = key, arrival = seq, taken = order.taken,
-                       post_only = order.post_only}
+                       post_only = order.post_only, holding = order.holding}
         touch(again)
+        lay(again, left)
         add(side_of(book, key), again)
         book.orders[id] = again
         set_total(book, key, total(book, key) + left)
@@ -106,14 +114,22 @@ local function requeue(book, order, key, quantity)
     for i = 1, #keys do
         if total(book, keys[i]) ~= before[i] then level_changed(book, keys[i]) end
     end
+    if stopped == BEYOND and book.halts then change_state(book, 'halted', 'collar') end
 end
 
-local function amend_order(book, command)
+local function amend_order(book, session, command)
+    if book.halted then return refuse_halted(book) end
     local order = book.orders[command[4]]
     if not order then return refuse('not_found', 'no open order has this id') end
     local old = order.key
     local key, quantity = old, command[6] or order.left
     if command[5] then key = old < 0 and -command[5] or command[5] end
+    local participant = session[1]
+    local bounds = bounds_of(book, participant)
+    if (bounds.any or book.collar)
+            and is_amend_refused(book, bounds, participant, order, key, quantity) then
+        return
+    end
     local at = total(book, key)
     if key == old then at = at - order.left end
     if at + quantity >= MAX_LEVEL then
@@ -125,6 +141,7 @@ local function amend_order(book, command)
     size = size + 1
     if key == old and quantity < order.left then
         set_total(book, key, total(book, key) - (order.left - quantity))
+        lay(order, quantity - order.left)
         order.left = quantity
         touch(order)
         level_changed(book, key)

@@ -112,71 +112,75 @@ local function begin_grace(participant, since)
     if before ~= 0 then leave(participant, since) end
 end
 
--- Where epochs began, and the first number in the journal: read once for all who resume in a batch.
-local past
+local open_session
 
-local function history()
-    if past then return past end
-    past = {epochs = {}, oldest = first}
-    local rows = call('LRANGE', KEYS[3], 0, -1)
-    for i = 1, #rows do past.epochs[i] = {decode(rows[i])} end
-    local entry = call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1]
-    if entry then past.oldest = decode(entry[2][2])[6] end
-    return past
-end
+do
+    -- Where epochs began, and the first number in the journal: read once for all who resume in a batch.
+    local past
 
--- Whether event `last` of the epoch `base` is in the present history, and all since then in the journal.
-local function has_all_since(base, last)
-    if not base or not last or last > seq then return false end
-    local known = false
-    for _, row in ipairs(history().epochs) do
-        if known and row[2] < last then return false end
-        known = known or row[1] == base
+    local function history()
+        if past then return past end
+        past = {epochs = {}, oldest = first}
+        local rows = call('LRANGE', KEYS[3], 0, -1)
+        for i = 1, #rows do past.epochs[i] = {decode(rows[i])} end
+        local entry = call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1]
+        if entry then past.oldest = decode(entry[2][2])[6] end
+        return past
     end
-    if not known or (new_epoch and first - 1 < last) then return false end
-    return history().oldest <= last + 1
-end
 
-local function open_session(session, command)
-    local asker, name, resumes, last, base = session[2], command[3], command[4], command[5], command[6]
-    local known
-    if name ~= session[1] then
-        known = participant_of(name)
-        local token, fits = tokens[logins], nil
-        if known then
-            fits = known.digest == token
-        else
-            fits = token == '' and call('HGET', KEYS[1], 'auth') == 'open'
+    -- Whether event `last` of the epoch `base` is in the present history, and all since then in the journal.
+    local function has_all_since(base, last)
+        if not base or not last or last > seq then return false end
+        local known = false
+        for _, row in ipairs(history().epochs) do
+            if known and row[2] < last then return false end
+            known = known or row[1] == base
         end
-        if not fits then return refuse('unauthorized', 'the participant and its token do not fit') end
-        if known and known.disabled then return refuse('disabled', 'this participant is disabled') end
+        if not known or (new_epoch and first - 1 < last) then return false end
+        return history().oldest <= last + 1
     end
-    local opened, number = match(resumes or '', '^([1-9]%d*)%-([1-9]%d*)$')
-    if opened and (#opened > 16 or #number > 16) then opened = nil end
-    local recovered = 0
-    if resumes or last then
-        -- Of a session that is none, nobody can say what was under way there.
-        local is_one = opened or not resumes
-        recovered = is_one and has_all_since(base or tonumber(opened), last) and 1 or 2
-        if recovered == 2 then answers[#answers + 1] = list(name, nil) end
+
+    function open_session(session, command)
+        local asker, name, resumes, last, base = session[2], command[3], command[4], command[5], command[6]
+        local known
+        if name ~= session[1] then
+            known = participant_of(name)
+            local token, fits = tokens[logins], nil
+            if known then
+                fits = token == true or known.digest == token
+            else
+                fits = token == true or token == '' and call('HGET', KEYS[1], 'auth') == 'open'
+            end
+            if not fits then return refuse('unauthorized', 'the participant and its token do not fit') end
+            if known and known.disabled then return refuse('disabled', 'this participant is disabled') end
+        end
+        local opened, number = match(resumes or '', '^([1-9]%d*)%-([1-9]%d*)$')
+        if opened and (#opened > 16 or #number > 16) then opened = nil end
+        local recovered = 0
+        if resumes or last then
+            -- Of a session that is none, nobody can say what was under way there.
+            local is_one = opened or not resumes
+            recovered = is_one and has_all_since(base or tonumber(opened), last) and 1 or 2
+            if recovered == 2 then answers[#answers + 1] = list(name, nil) end
+        end
+        leave(name, false)
+        local old = resumes and session_of(resumes)
+        local its_own = old and old[1] == name
+        if its_own then forget_session(resumes) end
+        seq = seq + 1
+        local id = text(epoch) .. '-' .. text(seq)
+        if name == session[1] then
+            id = asker
+            forget_session(id) -- it may ask twice
+        elseif its_own or opened == text(epoch) and tonumber(number) < seq and not old then
+            -- Of another epoch too while it is connected: that connection must be told by its name.
+            id = resumes
+        end
+        hold_new(id, {name, seq, writer, command[7]})
+        out[n + 1], out[n + 2], out[n + 3], out[n + 4] = OPENED, id, known and known.operator or false, recovered
+        n = n + 4
+        size = size + 1
     end
-    leave(name, false)
-    local old = resumes and session_of(resumes)
-    local its_own = old and old[1] == name
-    if its_own then forget_session(resumes) end
-    seq = seq + 1
-    local id = text(epoch) .. '-' .. text(seq)
-    if name == session[1] then
-        id = asker
-        forget_session(id) -- it may ask twice
-    elseif its_own or opened == text(epoch) and tonumber(number) < seq and not old then
-        -- Of another epoch too while it is connected: that connection must be told by its name.
-        id = resumes
-    end
-    hold_new(id, {name, seq, writer, command[7]})
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = OPENED, id, known and known.operator or false, recovered
-    n = n + 4
-    size = size + 1
 end
 
 -- Returns whether the participant's orders are to be cancelled at once.

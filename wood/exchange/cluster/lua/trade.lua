@@ -1,5 +1,7 @@
 -- Levels, counts and trades.
 
+local PREVENTED, BEYOND = 1, 2 -- what stops an order
+
 local function total(book, key)
     local value = book.totals[key]
     if value == nil then
@@ -34,8 +36,14 @@ end
 -- An order leaves its queue for good.
 local function forget(order)
     order.dead = true
-    local id = order.id
-    local participant = match(id, '^[^ ]+')
+    local id, holding = order.id, order.holding or whose(order)
+    local participant = holding.who
+    if order.left > 0 then lay(order, -order.left) end
+    holding.orders = holding.orders - 1
+    if holding.low then
+        unsettled_count = unsettled_count + 1
+        unsettled[unsettled_count] = holding
+    end
     open[participant] = open_count(participant) - 1
     resting = resting - 1
     if order.book.orders[id] == order then order.book.orders[id] = false end
@@ -62,12 +70,44 @@ local function refuse(code, text)
     unnumbered = unnumbered + 1
 end
 
--- Let `left` lots meet the side as far as `limit`; return what is left and the keys of the levels.
-local function trade(book, side, limit, left)
+-- The same, naming the limit that refuses; `wait` are microseconds, 0 if nobody knows when to try again.
+local function refuse_by(limit, code, text, wait)
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] = LIMITED, code, text, limit, wait or 0
+    n = n + 5
+    size = size + 1
+    unnumbered = unnumbered + 1
+end
+
+-- So many lots were bought, negative if sold, by an incoming order.
+local function take(book, participant, lots)
+    local holding = holding_of(book, participant)
+    holding.position = holding.position + lots
+    if holding.low then
+        unsettled_count = unsettled_count + 1
+        unsettled[unsettled_count] = holding
+    end
+end
+
+-- Let `left` lots of a participant meet the side as far as `limit`; return what is left, the keys of the
+-- levels, and PREVENTED or BEYOND if an order of its own or the collar stopped it.
+local function trade(book, side, limit, left, participant)
     local met, changed, key, sum = 0, {}, nil, 0
+    local lowest, highest, stopped, traded = -HUGE, HUGE, nil, nil
+    local prevents, quantity_before, bought = book.prevents, left, side == book.asks
+    if book.collar then lowest, highest = keys_within(book, side) end
     while left > 0 and met < MAX_MET do
         local order = best(book, side)
         if not order or order.key > limit then break end
+        if order.key > highest or order.key < lowest then
+            stopped = BEYOND
+            break
+        end
+        local holding = order.holding or whose(order)
+        local own = prevents and holding.who == participant
+        if own and prevents == CANCEL_NEWEST then
+            stopped = PREVENTED
+            break
+        end
         met = met + 1
         if order.key ~= key then
             if key then set_total(book, key, sum) end
@@ -75,22 +115,47 @@ local function trade(book, side, limit, left)
             changed[#changed + 1] = key
             sum = total(book, key)
         end
-        local quantity = order.left
-        if quantity > left then quantity = left end
-        left = left - quantity
-        sum = sum - quantity
-        local maker_left = order.left - quantity
-        order.left = maker_left
         if not order.touched then touch(order) end
-        out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] =
-            TRADE, order.id, key, quantity, maker_left
-        n = n + 5
-        seq = seq + 2
-        if maker_left == 0 then forget(order) end
+        if own then
+            sum = sum - order.left
+            forget(order)
+            out[n + 1], out[n + 2], out[n + 3] = MAKER_CANCELED, order.id, order.left
+            n = n + 3
+            seq = seq + 1
+            if prevents ~= CANCEL_OLDEST then
+                stopped = PREVENTED
+                break
+            end
+        else
+            local quantity = order.left
+            if quantity > left then quantity = left end
+            left = left - quantity
+            sum = sum - quantity
+            local maker_left = order.left - quantity
+            order.left = maker_left
+            if bought then
+                holding.position = holding.position - quantity
+                holding.sells = holding.sells - quantity
+            else
+                holding.position = holding.position + quantity
+                holding.buys = holding.buys - quantity
+            end
+            out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] =
+                TRADE, order.id, key, quantity, maker_left
+            n = n + 5
+            seq = seq + 2
+            traded = key
+            if maker_left == 0 then forget(order) end
+        end
     end
     if key then set_total(book, key, sum) end
+    if traded then
+        book.last = traded < 0 and -traded or traded
+        book.last_changed = true
+        take(book, participant, bought and quantity_before - left or left - quantity_before)
+    end
     size = size + met
-    return left, changed
+    return left, changed, stopped
 end
 
 local function crosses(book, side, limit)
@@ -98,9 +163,12 @@ local function crosses(book, side, limit)
     return order and order.key <= limit
 end
 
--- Whether `quantity` can trade at once within the limit and the bound on orders met.
-local function can_fill(book, side, limit, quantity)
+-- Whether `quantity` can trade at once within all that would stop it.
+local function can_fill(book, side, limit, quantity, participant)
     best(book, side)
+    local lowest, highest, prevents = -HUGE, HUGE, book.prevents
+    if book.collar then lowest, highest = keys_within(book, side) end
+    if highest < limit then limit = highest end
     local room, stored, i, k = MAX_MET, side.stored, side.at, side.count
     local level, j = nil, 0
     while true do
@@ -135,8 +203,12 @@ local function can_fill(book, side, limit, quantity)
             order = added
             j = j + 1
         end
-        if not order or order.key > limit then break end
-        quantity = quantity - order.left
+        if not order or order.key > limit or order.key < lowest then break end
+        if prevents and (order.holding or whose(order)).who == participant then
+            if prevents ~= CANCEL_OLDEST then break end
+        else
+            quantity = quantity - order.left
+        end
         room = room - 1
         if quantity <= 0 then
             size = size + MAX_MET - room

@@ -6,78 +6,83 @@ call('XADD', KEYS[4], id, 'b', entry)
 call('HSET', KEYS[2], writer, pack(number, taken, id))
 if new_epoch then begin_epoch(KEYS[3], epoch, first - 1, batch - 1) end
 
-local owned, not_owned = {}, {}
-local owned_count, not_owned_count = 0, 0
-for i = 1, #books do
-    local book = books[i]
-    book.gone_bids, book.gone_asks, book.new_bids, book.new_asks = {}, {}, {}, {}
-    book.gone, book.values = {}, {}
-end
-for i = 1, touched_count do
-    local order = touched[i]
-    local book, id, key = order.book, order.id, order.key
-    if order.dead then
-        if order.stored then
-            local gone = key < 0 and book.gone_bids or book.gone_asks
-            gone[#gone + 1] = order.member
-            book.gone[#book.gone + 1] = id
-            local participant, name = match(id, '^([^ ]+) (.*)$')
-            not_owned_count = not_owned_count + 1
-            not_owned[not_owned_count] = participant .. ' ' .. book.symbol .. ' ' .. name
-        end
-    else
-        local values = book.values
-        local count = #values
-        values[count + 1] = id
-        values[count + 2] = pack(order.left, key, order.arrival, order.taken, order.post_only)
-        if not order.stored then
-            local new = key < 0 and book.new_bids or book.new_asks
-            count = #new
-            new[count + 1] = text(key)
-            new[count + 2] = format('%016.0f ', order.arrival) .. id
-            local participant, name = match(id, '^([^ ]+) (.*)$')
-            owned[owned_count + 1] = 0
-            owned[owned_count + 2] = participant .. ' ' .. book.symbol .. ' ' .. name
-            owned_count = owned_count + 2
-        end
+do
+    local owned, not_owned = {}, {}
+    local owned_count, not_owned_count = 0, 0
+    for i = 1, #books do
+        local book = books[i]
+        book.gone_bids, book.gone_asks, book.new_bids, book.new_asks = {}, {}, {}, {}
+        book.gone, book.values = {}, {}
     end
-end
-for i = 1, #books do
-    local book = books[i]
-    each('ZREM', book.bids.zset, book.gone_bids, #book.gone_bids)
-    each('ZREM', book.asks.zset, book.gone_asks, #book.gone_asks)
-    each('HDEL', book.orders_key, book.gone, #book.gone)
-    each('ZADD', book.bids.zset, book.new_bids, #book.new_bids)
-    each('ZADD', book.asks.zset, book.new_asks, #book.new_asks)
-    each('HSET', book.orders_key, book.values, #book.values)
-    local set, unset, count = {}, {}, 0
-    for key in pairs(book.changed) do
-        local field, value = text(key), book.totals[key]
-        if value == 0 then
-            unset[#unset + 1] = field
+    for i = 1, touched_count do
+        local order = touched[i]
+        local book, id, key = order.book, order.id, order.key
+        if order.dead then
+            if order.stored then
+                local gone = key < 0 and book.gone_bids or book.gone_asks
+                gone[#gone + 1] = order.member
+                book.gone[#book.gone + 1] = id
+                local participant, name = match(id, '^([^ ]+) (.*)$')
+                not_owned_count = not_owned_count + 1
+                not_owned[not_owned_count] = participant .. ' ' .. book.symbol .. ' ' .. name
+            end
         else
-            set[count + 1], set[count + 2] = field, text(value)
-            count = count + 2
+            local values = book.values
+            local count = #values
+            values[count + 1] = id
+            values[count + 2] = pack(order.left, key, order.arrival, order.taken, order.post_only)
+            if not order.stored then
+                local new = key < 0 and book.new_bids or book.new_asks
+                count = #new
+                new[count + 1] = text(key)
+                new[count + 2] = format('%016.0f ', order.arrival) .. id
+                local participant, name = match(id, '^([^ ]+) (.*)$')
+                owned[owned_count + 1] = 0
+                owned[owned_count + 2] = participant .. ' ' .. book.symbol .. ' ' .. name
+                owned_count = owned_count + 2
+            end
         end
     end
-    each('HSET', book.levels_key, set, count)
-    each('HDEL', book.levels_key, unset, #unset)
-end
-each('ZREM', KEYS[7], not_owned, not_owned_count)
-each('ZADD', KEYS[7], owned, owned_count)
-local counts, none = {}, {}
-for participant, count in pairs(open) do
-    if count == 0 then
-        none[#none + 1] = participant
-    else
-        counts[#counts + 1] = participant
-        counts[#counts + 1] = text(count)
+    for i = 1, #books do
+        local book = books[i]
+        each('ZREM', book.bids.zset, book.gone_bids, #book.gone_bids)
+        each('ZREM', book.asks.zset, book.gone_asks, #book.gone_asks)
+        each('HDEL', book.orders_key, book.gone, #book.gone)
+        each('ZADD', book.bids.zset, book.new_bids, #book.new_bids)
+        each('ZADD', book.asks.zset, book.new_asks, #book.new_asks)
+        each('HSET', book.orders_key, book.values, #book.values)
+        local set, unset, count = {}, {}, 0
+        for key in pairs(book.changed) do
+            local field, value = text(key), book.totals[key]
+            if value == 0 then
+                unset[#unset + 1] = field
+            else
+                set[count + 1], set[count + 2] = field, text(value)
+                count = count + 2
+            end
+        end
+        each('HSET', book.levels_key, set, count)
+        each('HDEL', book.levels_key, unset, #unset)
+        write_positions(book)
     end
+    each('ZREM', KEYS[7], not_owned, not_owned_count)
+    each('ZADD', KEYS[7], owned, owned_count)
+    local counts, none = {}, {}
+    for participant, count in pairs(open) do
+        if count == 0 then
+            none[#none + 1] = participant
+        else
+            counts[#counts + 1] = participant
+            counts[#counts + 1] = text(count)
+        end
+    end
+    each('HSET', KEYS[6], counts, #counts)
+    each('HDEL', KEYS[6], none, #none)
 end
-each('HSET', KEYS[6], counts, #counts)
-each('HDEL', KEYS[6], none, #none)
 
 write_sessions()
+write_states()
+write_rates()
 
 -- The journal is cut in steps, by rows: refusals have no number, but take room.
 local step = kept >= 100 and kept / 100 or 1
