@@ -4,7 +4,6 @@ and memory stays within bounds.
 
 import asyncio
 import resource
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_network
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.engines import INSTRUMENTS, with_loop
+from tests.hostile import From
 from tests.sessions import ALL, HEARTBEAT
-from tests.support import Peer, Server, create, eventually
+from tests.support import Server, create, eventually
 from tests.test_node_introduction import LINE, NOTHING
 from tests.tls import Office
 from wood.exchange.memory import MemoryExchange
@@ -26,22 +26,6 @@ Start = Callable[..., Server]
 
 EACH = 32 * 1024
 """Bytes that a silent connection may cost, TLS apart."""
-
-
-class From(Peer):
-    """A client at another address of this machine."""
-
-    def __init__(self, address: str, port: int) -> None:
-        class Bound(socket.socket):
-            def connect(self, where: object) -> None:
-                self.bind((address, 0))
-                super().connect(where)  # type: ignore[arg-type]
-
-        real, socket.socket = socket.socket, Bound  # type: ignore[misc]
-        try:
-            super().__init__("127.0.0.1", port)
-        finally:
-            socket.socket = real  # type: ignore[misc]
 
 
 @contextmanager

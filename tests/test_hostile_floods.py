@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile import From
 from tests.sessions import LOGIN, log_in
 from tests.support import Peer, Server, create, eventually
-from tests.test_hostile_connections import From
 from tests.test_node_introduction import ALL, NOTHING
 from wood.model.participants import digest
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import pytest
 import redis
 
 from tests.cluster import Cluster
+from tests.hostile import From
 from tests.sessions import LOGIN, log_in
-from tests.support import PATIENCE, ROOT, Server, clean_environment, create, run_wood
+from tests.support import PATIENCE, ROOT, Peer, Server, clean_environment, create, run_wood
 from wood.model.participants import digest
 
 MARK = "zqx"
@@ -58,19 +59,29 @@ def hostile_messages() -> Iterator[object]:
         yield {"message": "orders", "symbol": value}
         yield {"message": value}
         yield {value: value, "message": "heartbeat"}
-    for raw in PACKED:
-        yield b'{"message":"login","participant":"' + raw.replace(b"\n", b"") + b'"}\n'
+    for raw in PACKED[:1] + PACKED[2:]:
+        yield b'{"message":"login","participant":"' + raw + b'"}\n'
 
 
 def say_it_all(server: Server) -> None:
-    """On the private port, in both encodings, and on the public one. One message a connection.
-
-    Some open a session, after which others would not be understood.
+    """On the private port, in both encodings, and on the public one; logins on connections of
+    their own, for some are understood.
     """
-    for message in hostile_messages():
-        with server.trader() as peer:
-            peer.send(message)
-            assert printable(peer.line())
+    number = 0
+    others: list[Peer] = []
+    with ExitStack() as stack:
+        peer = stack.enter_context(server.trader())
+        for message in hostile_messages():
+            if isinstance(message, dict) and message.get("message") != "login":
+                peer.send(message)
+                assert printable(peer.line())
+                continue
+            number += 1
+            # From many addresses: who fails to log in again and again is answered later and later.
+            address = f"127.0.{1 + number // 250}.{1 + number % 250}"
+            others.append(stack.enter_context(From(address, server.private)))
+            others[-1].send(message)
+        assert all(printable(other.line()) for other in others)
     with server.trader() as peer:
         count = 0
         for message in hostile_messages():

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.hostile import From
 from tests.support import Server, create, eventually
-from tests.test_hostile_connections import From
 from tests.test_node_introduction import ALL, LINE, NOTHING
 from tests.test_node_proxy_protocol import V4, binary
 
