@@ -2,15 +2,19 @@
 
     python scripts/compare_bench.py 5 -- --serve -m --nodes 2 -- --serve -m
     python scripts/compare_bench.py 9 -- --serve -- @../wood-before --serve
+    python scripts/compare_bench.py 9 -- WOOD_MAX_POSITION=1000000 --serve -- --serve
 
-A configuration may begin with @ and the folder of another checkout, which is run then. Prints the
+A configuration may begin with @ and the folder of another checkout, which is run then, and with
+variables of the environment, which a server that it starts takes as its options. Prints the
 median of the messages a second of each, with the least and the most, and of the ratio of the first
 to the second, by pairs.
 """
 
 import json
+import os
 import subprocess
 import sys
+from itertools import takewhile
 
 from wood.tools.bench.spread import Spread, spread
 
@@ -33,8 +37,11 @@ def rate(options: list[str]) -> float:
     folder = "."
     if options and options[0].startswith("@"):
         folder, options = options[0][1:], options[1:]
-    command = [sys.executable, "-m", "wood", "bench", "--json", *options]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=folder)
+    variables = dict(word.split("=", 1) for word in takewhile(lambda word: "=" in word, options))
+    command = [sys.executable, "-m", "wood", "bench", "--json", *options[len(variables) :]]
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, cwd=folder, env=os.environ | variables
+    )
     report = json.loads(ended.stdout)
     side = report.get("target", report)
     found = side.get("messages_per_second") or side["commands_per_second"]

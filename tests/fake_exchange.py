@@ -37,6 +37,8 @@ class Engine:
         if kind == "instruments":
             row = {"symbol": "WOOD", "tick": "0.01", "lot": 1, "state": "open"}
             return [{"message": "instruments", "instruments": [row]}]
+        if kind in ("halt", "resume"):
+            return [message | {"state": "halted" if kind == "halt" else "open"}]
         self.taken.append(message)
         if kind == "cancelAll":
             canceled = [self._ended(order_id) for order_id in list(self.open)]

@@ -1,14 +1,18 @@
 """The suite of all stores of participants."""
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from wood.exchange.limits import LimitChanges
 from wood.exchange.participants import ParticipantStore
 from wood.model.errors import ConfigError
+from wood.model.limits import EVERYWHERE, NONE, Limits
 from wood.model.participants import Participant, digest
 
 DIGEST = "0123456789abcdef" * 4
@@ -80,6 +84,7 @@ class ParticipantStoreTests(ABC):
             lambda s: s.rotate(name),
             lambda s: s.disable(name),
             lambda s: s.enable(name),
+            lambda s: s.limit(name, {"rate": 1.0}),
         ]
         for step in steps:
             self.refused(step, "no name of a participant: write 1 to 32")
@@ -91,6 +96,7 @@ class ParticipantStoreTests(ABC):
             lambda s: s.rotate("Alice"),
             lambda s: s.disable("Alice"),
             lambda s: s.enable("Alice"),
+            lambda s: s.limit("Alice", {"rate": 1.0}),
         ]
         for step in steps:
             self.refused(step, "there is no participant Alice", "wood participant list")
@@ -119,6 +125,79 @@ class ParticipantStoreTests(ABC):
         [third] = self.run(lambda s: s.rotate("alice"))
         after = Participant(digest(third), found.added, operator=True, disabled=True)
         assert self.participants() == {"alice": after}
+
+    def test_limits_of_its_own(self) -> None:
+        self.run(lambda s: s.add("alice", operator=True), lambda s: s.add("bob"))
+        before = self.participants()
+        self.run(
+            lambda s: s.limit("alice", {"rate": 100.0, "order_value": NONE}),
+            lambda s: s.limit("alice", {"position": 0.5}, "WOOD"),
+            lambda s: s.limit("alice", {"order_quantity": 1e30, "open_orders": 7.0}, "123"),
+        )
+        own = {
+            EVERYWHERE: Limits(rate=100.0, order_value=NONE),
+            "WOOD": Limits(position=0.5),
+            "123": Limits(order_quantity=1e30, open_orders=7.0),
+        }
+        assert self.participants() == before | {"alice": replace(before["alice"], limits=own)}
+        self.run(
+            lambda s: s.limit("alice", {"rate": None, "position": 0.0}),
+            lambda s: s.limit("alice", {"position": None, "order_value": None}, "WOOD"),
+            lambda s: s.limit("alice", {"open_orders": None}, "123"),
+        )
+        own = {
+            EVERYWHERE: Limits(order_value=NONE, position=0.0),
+            "123": Limits(order_quantity=1e30),
+        }
+        assert self.participants()["alice"].limits == own
+        self.run(lambda s: s.rotate("alice"), lambda s: s.disable("alice"))
+        assert self.participants()["alice"].limits == own, "other changes leave them"
+        self.run(
+            lambda s: s.enable("alice"),
+            lambda s: s.limit("alice", {"order_value": None, "position": None}),
+            lambda s: s.limit("alice", {"order_quantity": None}, "123"),
+        )
+        assert self.participants()["alice"].limits == {}
+
+    @pytest.mark.parametrize(
+        ("symbol", "changes", "said"),
+        [
+            (EVERYWHERE, {"rate": 2.5}, "2.5 for rate is no whole number"),
+            (EVERYWHERE, {"rate": 0.0}, "0 for rate cannot be"),
+            (EVERYWHERE, {"position": -2.0}, "-2 for position cannot be"),
+            (EVERYWHERE, {"order_value": math.nan}, "cannot be"),
+            (EVERYWHERE, {"order_value": math.inf}, "cannot be"),
+            ("WOOD", {"rate": 1.0}, "rate holds in all instruments"),
+            ("WOOD", {"rate": None}, "rate holds in all instruments"),
+            ("WO:OD", {"position": 1.0}, "a symbol is 1 to 32"),
+            ("", {"position": 1.0}, "a symbol is 1 to 32"),
+            ("WOOD\n", {"position": 1.0}, "a symbol is 1 to 32"),
+        ],
+    )
+    def test_limits_that_cannot_be(self, symbol: str, changes: LimitChanges, said: str) -> None:
+        self.run(lambda s: s.add("alice"))
+        self.refused(lambda s: s.limit("alice", changes, symbol), said)
+
+    def test_many_operators_set_limits_at_once(self) -> None:
+        """None of them undoes what another one does."""
+        self.run(lambda s: s.add("alice"))
+
+        async def set_one(symbol: str, field: str) -> None:
+            store = self.open()
+            try:
+                await store.limit("alice", {field: 5.0}, symbol)
+            finally:
+                await store.close()
+
+        fields = ["open_orders", "order_quantity", "order_value", "position"]
+
+        async def main() -> None:
+            pairs = [(f"S{number}", field) for number in range(8) for field in fields]
+            await asyncio.gather(*(set_one(*pair) for pair in pairs))
+
+        asyncio.run(main())
+        every = Limits(**dict.fromkeys(fields, 5.0))
+        assert self.participants()["alice"].limits == {f"S{number}": every for number in range(8)}
 
     def test_one_of_many_operators_adds_a_name(self) -> None:
         async def add(name: str) -> str | ConfigError:

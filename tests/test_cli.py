@@ -1,9 +1,11 @@
 """The command line, as a person or a script meets it."""
 
+import asyncio
 import re
 import runpy
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +15,14 @@ from tests.support import ROOT, Server, run_wood, run_wood_here
 from wood import __version__
 from wood.cli.listing import listed, parse_option, read_file
 from wood.cli.main import wood
+from wood.cli.roles import _exchange
+from wood.cli.trading import texts_in
+from wood.exchange.exchange import Exchange
 from wood.model.errors import ConfigError
+from wood.model.limits import NONE, Limits
+from wood.model.orders import Beyond, SelfTrade
+from wood.model.trading import NO_RULES, TradingRules
+from wood.tools.cluster import Settings
 
 
 @pytest.fixture
@@ -188,9 +197,12 @@ class TestListing:
             ("instrument = 1", "list the instruments as tables"),
             ("", "list the instruments as tables"),
             ("[instrument]\nsymbol='A'", "list the instruments as tables"),
-            ("[[instrument]]\ntick=1", "an instrument has symbol, tick, lot"),
-            ("[[instrument]]\nsymbol='A'\nticks=1", "an instrument has symbol, tick, lot"),
-            ("[[instrument]]\nsymbol='A'\ntick=true", "strings or numbers"),
+            ("[[instrument]]\ntick=1", "an instrument has a symbol, and this one has tick"),
+            ("[[instrument]]\nsymbol='A'\nticks=1", "instrument A: unknown: ticks"),
+            ("collar='5%'\n[[instrument]]\nsymbol='A'", "collar stands outside of the tables"),
+            ("[[instrument]]\nsymbol='A'\ntick=true", "tick is neither a string nor a number"),
+            ("[[instrument]]\nsymbol='A'\nlot=[1]", "lot is neither a string nor a number"),
+            ("[[instrument]]\nsymbol='A'\ntick=2024-01-01", "tick is neither a string nor a"),
             ("[[instrument]]\nsymbol='A'\ntick=inf", "must be a decimal number"),
             ("[[instrument", "not TOML"),
             ("\x00", "not TOML"),
@@ -201,6 +213,151 @@ class TestListing:
         file.write_text(text)
         with pytest.raises(ConfigError, match=said):
             read_file(file)
+
+    def test_what_the_file_does_not_say_is_as_the_options_say(self, tmp_path: Path) -> None:
+        file = tmp_path / "a.toml"
+        file.write_text(
+            """
+            [[instrument]]
+            symbol = "GOLD"
+            tick = 0.05
+            lot = 10
+            self_trade = "cancel-both"
+            collar = "0.25%"
+            beyond_collar = "halt"
+            reference = 1800.05
+            max_order_quantity = 1e3
+            max_order_value = 500_000
+            max_position = 0.5
+            max_open_orders = 20
+
+            [[instrument]]
+            symbol = "TIN"
+            collar = "none"
+            max_position = "none"
+            max_order_value = 7
+            """
+        )
+        trading = {"self_trade": "cancel-oldest", "collar": "5%", "max_position": "99"}
+        gold, tin, lead = listed(["LEAD:1"], file, trading).values()
+        assert gold.rules == TradingRules(
+            SelfTrade.CANCEL_BOTH,
+            25,
+            Beyond.HALT,
+            36001,
+            Limits(order_quantity=1000.0, order_value=5e5, position=0.5, open_orders=20.0),
+        )
+        limits = Limits(order_value=7.0, position=NONE)
+        assert tin.rules == TradingRules(SelfTrade.CANCEL_OLDEST, limits=limits)
+        assert lead.rules == TradingRules(
+            SelfTrade.CANCEL_OLDEST, 500, limits=Limits(position=99.0)
+        )
+        assert [each.rules for each in listed([], None).values()] == [NO_RULES]
+        [wood] = listed([], None, trading).values()
+        assert wood.rules == lead.rules
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ("self_trade = 'cancel'", "self_trade: write one of the words allow, cancel-newest, "),
+            ("collar = 5", "collar: write a share of the price from 0.01% to 100%, such as 5%"),
+            *(
+                (f"collar = '{wrong}'", f"collar: write a share of the price.*'{wrong}'")
+                for wrong in ("5", "0%", "0.00%", "100.01%", "-1%", "1.234%", "05%", "1 %", "1e1%")
+            ),
+            ("beyond_collar = 'refused'", "beyond_collar: write one of the words refuse, halt, "),
+            ("reference = 10.005", "reference: price must be a multiple of 0.01"),
+            ("reference = 0", "reference: price must be greater than 0"),
+            ("reference = 'none'", "reference: price must be a decimal number"),
+            ("reference = 1e30", "reference: price must be at most"),
+            ("max_order_quantity = 0", "max_order_quantity: a limit of 0 for order quantity can"),
+            ("max_order_quantity = inf", "max_order_quantity: a limit must be a decimal number"),
+            ("max_order_value = -1", "max_order_value: a limit of -1 cannot be.*write none"),
+            ("max_order_value = -1.0", "max_order_value: a limit of -1.0 cannot be"),
+            ("max_position = 'None'", "max_position: a limit must be a decimal.*not 'None'"),
+            ("max_position = 1_000.5", "max_position: a limit must be a decimal number"),
+            ("max_open_orders = 0.5", "max_open_orders: a limit of 0.5 for open orders is no"),
+            ("max_rate = 5", "unknown: max_rate"),
+        ],
+    )
+    def test_rules_that_are_wrong(self, tmp_path: Path, line: str, said: str) -> None:
+        file = tmp_path / "wrong.toml"
+        file.write_text(f"[[instrument]]\nsymbol = 'GOLD'\n{line}\n")
+        with pytest.raises(ConfigError, match=f"^{file}: instrument GOLD: {said}") as caught:
+            read_file(file)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    """Whose first line is the command line that it goes with."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [text] = re.findall(r"```toml\n(.*?)```", page, re.S)
+    command, _, _ = text.partition("\n")
+    file = tmp_path / "instruments.toml"
+    file.write_text(text)
+    words = command.removeprefix("# wood ").replace("instruments.toml", str(file)).split()
+    settings = wood.make_context("wood", words).params
+    gold, tin = listed([], settings["instruments"], texts_in(settings)).values()
+    limits = Limits(order_quantity=5000.0, order_value=1e6, position=500.0, open_orders=50.0)
+    assert gold.rules == TradingRules(SelfTrade.CANCEL_NEWEST, 250, Beyond.HALT, 36001, limits)
+    assert tin.rules == TradingRules(limits=Limits(order_quantity=NONE))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--collar", "5"], "Invalid value for '--collar': write a share of the price"),
+        (["--self-trade", "no"], "Invalid value for '--self-trade'"),
+        (["--beyond-collar", "no"], "Invalid value for '--beyond-collar'"),
+        (["--max-order-quantity", "x"], "Invalid value for '--max-order-quantity': a limit must"),
+        (["--max-order-value", "0"], "Invalid value for '--max-order-value': a limit of 0"),
+        (["--max-position", "1e31"], "Invalid value for '--max-position': a limit of 1e+31"),
+    ],
+)
+@pytest.mark.parametrize("who", [["-s"], ["cluster"]])
+def test_trading_options_that_are_wrong(who: list[str], words: list[str], said: str) -> None:
+    done = run_wood_here(*who, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert said in re.sub(r" \(env var: '\w+'\)", "", line)
+
+
+def test_a_launcher_tells_its_nodes_how_instruments_are_traded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Settings] = []
+
+    async def run_cluster(settings: Settings) -> bool:
+        told.append(settings)
+        return True
+
+    monkeypatch.setattr("wood.cli.cluster.run_cluster", run_cluster)
+    words = ("--collar", "5%", "--max-position", "none", "--instrument", "GOLD:0.05")
+    assert run_wood_here("cluster", *words, "--", "--collar", "3%").returncode == 0
+    [settings] = told
+    node = wood.make_context("wood", ["-s", "-m", *settings.options]).params
+    assert (node["max_position"], node["instrument"]) == ("none", ("GOLD:0.05",))
+    assert node["collar"] == "3%", "what is told the nodes themselves counts"
+    assert "--self-trade" not in settings.options
+
+
+def test_trading_options_reach_the_instruments() -> None:
+    words = ["--collar", "5%", "--self-trade", "cancel-newest", "--beyond-collar", "halt"]
+    words += ["--max-order-quantity", "10", "--max-order-value", "none", "--max-position", "0"]
+    words += ["--max-participant-rate", "50"]
+    settings = wood.make_context("wood", ["-s", *words]).params
+    make = _exchange(settings)
+
+    async def engine() -> Exchange:
+        return await make()
+
+    exchange = asyncio.run(engine())
+    [instrument] = exchange.instruments.values()
+    limits = Limits(order_quantity=10.0, order_value=NONE, position=0.0)
+    rules = TradingRules(SelfTrade.CANCEL_NEWEST, 500, Beyond.HALT, None, limits)
+    assert instrument.rules == rules
+    assert isinstance(make, partial)
+    assert make.keywords["max_rate"] == 50
 
 
 def test_the_page_of_the_command_line_is_the_help() -> None:

@@ -14,8 +14,8 @@ import pytest
 from tests.support import PATIENCE, Server, run_wood, run_wood_here
 from wood.cli.cancel import Duration
 from wood.model.errors import WoodError
-from wood.tools.cancel import cancel_anonymous, cancel_participant
 from wood.tools.connection import ConnectionFailed
+from wood.tools.operator import cancel_anonymous, cancel_participant
 
 LOGIN = {"message": "login", "participant": "root", "token": "secret"}
 LOGGED_IN = {"message": "login", "participant": "root", "session": "1-1", "epoch": 1, "seq": 42}

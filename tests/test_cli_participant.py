@@ -6,12 +6,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
 import redis
 
-from tests.support import PATIENCE, ROOT, clean_environment, run_wood, run_wood_here
+from tests.sessions import log_in
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Server,
+    clean_environment,
+    create,
+    eventually,
+    run_wood,
+    run_wood_here,
+)
 from wood.cli.participant import _table
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.participants import ParticipantFile
@@ -66,7 +77,8 @@ def test_a_day_of_an_operator(run: Run) -> None:
     bob = found["bob"]
     assert isinstance(bob["added"], int)
     assert today - 120 < bob["added"] < today + 120
-    assert bob == {"name": "bob", "added": bob["added"], "operator": False, "disabled": False}
+    flags = {"operator": False, "disabled": False, "limits": {}}
+    assert bob == {"name": "bob", "added": bob["added"]} | flags
     assert found["alice"]["operator"] is True
 
     done = run("disable", "bob")
@@ -79,13 +91,76 @@ def test_a_day_of_an_operator(run: Run) -> None:
     assert listed(run)["bob"] == bob | {"disabled": True}
     table = run("list").stdout.splitlines()
     assert [line.split() for line in table] == [
-        ["name", "added", "operator", "disabled"],
-        ["alice", datetime.fromtimestamp(bob["added"], UTC).strftime("%Y-%m-%d"), "yes", "no"],
-        ["bob", datetime.fromtimestamp(bob["added"], UTC).strftime("%Y-%m-%d"), "no", "yes"],
+        ["name", "added", "operator", "disabled", "limits"],
+        ["alice", date(bob["added"]), "yes", "no", "default"],
+        ["bob", date(bob["added"]), "no", "yes", "default"],
     ]
     done = run("enable", "bob")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "bob is enabled\n")
     assert listed(run)["bob"] == bob
+
+
+def date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def test_limits_of_ones_own(run: Run) -> None:
+    assert run("add", "bob").returncode == run("add", "alice").returncode == 0
+    head = ["instrument", "limit", "value"]
+    assert run("limit", "bob").stdout.split() == head
+    done = run("limit", "bob", "--max-rate", "1000", "--max-order-value", "none")
+    said = "bob has other limits from now on\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    words = ("--max-position", "0.5", "--max-order-quantity", "2e3", "--max-open-orders", "7")
+    assert run("limit", "bob", "--symbol", "GOLD", *words).returncode == 0
+    everywhere = [["*", "max-rate", "1000"], ["*", "max-order-value", "none"]]
+    gold = [["GOLD", "max-open-orders", "7"], ["GOLD", "max-order-quantity", "2000"]]
+    gold.append(["GOLD", "max-position", "0.5"])
+    assert table(run("limit", "bob")) == [head, *everywhere, *gold]
+    assert table(run("limit", "bob", "--symbol", "GOLD")) == [head, *gold]
+    assert listed(run)["bob"]["limits"] == {
+        "*": {"rate": 1000, "order_value": "none"},
+        "GOLD": {"open_orders": 7, "order_quantity": 2000, "position": 0.5},
+    }
+    assert [row[-1] for row in table(run("list"))] == ["limits", "default", "own"]
+    assert run("limit", "bob", "--max-rate", "default", "--max-order-value", "5").returncode == 0
+    assert table(run("limit", "bob")) == [head, ["*", "max-order-value", "5"], *gold]
+    assert table(run("limit", "alice")) == [head]
+
+
+def table(done: Ended) -> list[list[str]]:
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--max-rate", "-1"], "for no limit write none"),
+        (["--max-rate", "2.5"], "a limit of 2.5 for rate is no whole number"),
+        (["--max-rate", "0"], "a limit of 0 for rate cannot be"),
+        (["--max-order-value", "1_000"], "must be a decimal number, or the word none, not '1_000'"),
+        (["--max-order-value", "inf"], "must be a decimal number"),
+        (["--max-order-value", "nan"], "must be a decimal number"),
+        (["--max-order-value", "1e31"], "a limit of 1e+31 for order value cannot be"),
+        (["--max-order-value", "1e999"], "a limit is too large"),
+        (["--max-position", "\u0665"], "must be a decimal number"),
+        (["--max-position", ""], "must be a decimal number"),
+        (["--max-position", "5", "--symbol", "a b"], "a symbol is 1 to 32"),
+        (["--max-rate", "5", "--symbol", "GOLD"], "rate holds in all instruments"),
+    ],
+)
+def test_limits_that_cannot_be(run: Run, words: list[str], said: str) -> None:
+    assert run("add", "bob").returncode == 0
+    done = run("limit", "bob", *words)
+    assert said in mistake(done, code=done.returncode)
+    assert done.returncode in (1, 2)
+    assert listed(run)["bob"]["limits"] == {}
+
+
+def test_limits_of_nobody(run: Run) -> None:
+    for words in ((), ("--max-rate", "5")):
+        assert "there is no participant carl" in mistake(run("limit", "carl", *words))
 
 
 def test_mistakes_are_one_line(run: Run) -> None:
@@ -101,7 +176,7 @@ def test_mistakes_are_one_line(run: Run) -> None:
 
 
 def test_nobody_is_there(run: Run) -> None:
-    assert run("list").stdout == "name  added  operator  disabled\n"
+    assert run("list").stdout == "name  added  operator  disabled  limits\n"
     assert run("list", "--json").stdout == "[]\n"
 
 
@@ -125,10 +200,59 @@ def test_the_token_fits_what_is_kept_and_is_nowhere_else(tmp_path: Path) -> None
 def test_columns_are_aligned() -> None:
     table = _table({"b" * 32: Participant("", 86400, False, True), "a": Participant("", 0, True)})
     assert table.splitlines() == [
-        "name" + " " * 30 + "added       operator  disabled",
-        "a" + " " * 33 + "1970-01-01  yes       no",
-        "b" * 32 + "  1970-01-02  no        yes",
+        "name" + " " * 30 + "added       operator  disabled  limits",
+        "a" + " " * 33 + "1970-01-01  yes       no        default",
+        "b" * 32 + "  1970-01-02  no        yes       default",
     ]
+
+
+@pytest.mark.parametrize("mode", ["file", "cluster"])
+def test_a_running_server_goes_by_them(
+    request: pytest.FixtureRequest,
+    start_server: Callable[..., Server],
+    tmp_path: Path,
+    mode: str,
+) -> None:
+    """Of the listing, of the option, and then those of a participant's own, as they change."""
+    if mode == "file":
+        where = ["--participants", str(tmp_path / "participants.json")]
+        options = where
+    else:
+        url, prefix = (request.getfixturevalue(name) for name in ("redis_url", "prefix"))
+        where = ["--redis", url, "--prefix", prefix]
+        options = ["-m", *where]
+    toml = tmp_path / "instruments.toml"
+    toml.write_text(
+        "[[instrument]]\nsymbol='GOLD'\nmax_order_quantity=20\n[[instrument]]\nsymbol='TIN'"
+    )
+    token = run_wood_here("participant", "add", "alice", *where).stdout.strip()
+    server = start_server(*options, "--instruments", str(toml), "--max-order-quantity", "10")
+    ids = count(1)
+    with server.trader() as alice:
+        log_in(alice, token=token)
+
+        def takes(symbol: str, quantity: int) -> bool:
+            answer = alice.ask(create(next(ids), "BUY", 1, quantity) | {"symbol": symbol})
+            refused = answer["message"] == "error"
+            assert not refused or (answer["code"], answer["limit"]) == ("limit", "orderQuantity")
+            return not refused
+
+        def limit(*words: str) -> None:
+            done = run_wood_here("participant", "limit", "alice", *words, *where)
+            assert done.returncode == 0, done.stderr
+
+        assert [takes("GOLD", 20), takes("GOLD", 21)] == [True, False], "the instrument's"
+        assert [takes("TIN", 10), takes("TIN", 11)] == [True, False], "the option's"
+        limit("--max-order-quantity", "15")
+        eventually(lambda: takes("TIN", 15), "her own")
+        assert [takes("TIN", 16), takes("GOLD", 15), takes("GOLD", 16)] == [False, True, False]
+        limit("--max-order-quantity", "none", "--symbol", "GOLD")
+        eventually(lambda: takes("GOLD", 10**9), "her own in one instrument")
+        assert not takes("TIN", 16)
+        limit("--max-order-quantity", "default")
+        limit("--max-order-quantity", "default", "--symbol", "GOLD")
+        eventually(lambda: not takes("GOLD", 21) and not takes("TIN", 11), "none of her own")
+        assert [takes("GOLD", 20), takes("TIN", 10)] == [True, True]
 
 
 class TestWhere:

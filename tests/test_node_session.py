@@ -1,5 +1,6 @@
 """Bytes in, commands out: one connection's conversation without a socket."""
 
+import json
 from typing import Any
 
 import msgpack
@@ -11,6 +12,7 @@ from wood.model.commands import (
     CancelAll,
     CancelAnonymous,
     CancelOrder,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -22,10 +24,10 @@ from wood.model.commands import (
 )
 from wood.model.errors import ErrorCode
 from wood.model.events import SessionOpened
-from wood.model.orders import BUY, FOK, GTC, IOC, SELL
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL, State
 from wood.model.participants import digest
 from wood.node.session import Session
-from wood.node.throttle import Throttle
+from wood.node.throttle import Rates, Throttle
 
 NAME = "~abc"
 CREATE = '{"message":"createOrder","orderId":7,"side":"BUY","price":145.25,"quantity":3'
@@ -141,7 +143,7 @@ def test_seq_counts_every_message_that_carries_it() -> None:
 
 
 def test_the_rate_counts_messages_of_every_kind() -> None:
-    commands = session(throttle=Throttle(3, lambda: 0.0)).receive(
+    commands = session(rates=Rates(Throttle(3, lambda: 0.0))).receive(
         b"x\n" + b'{"message":"cancelAll"}\n' * 4
     )
     codes = [command.code.value if isinstance(command, Refuse) else None for command in commands]
@@ -283,7 +285,7 @@ class TestLogin:
         assert talk.heartbeat is None
 
     def test_a_rate_counts_them_too(self) -> None:
-        talk = session(throttle=Throttle(1, lambda: 0.0))
+        talk = session(rates=Rates(Throttle(1, lambda: 0.0)))
         talk.receive(LOGIN.encode() + b"}\n" + b'{"message":"heartbeat"}\n')
         [refused] = talk.answered()
         assert isinstance(refused, Refuse)
@@ -321,6 +323,29 @@ class TestOperators:
         [command] = logged_in(operator=True, clock=lambda: 100.9).receive(line)
         who = "alice", "e-5", 7
         assert command in (CancelAll(*who, None, "bob"), CancelAnonymous(*who, 40))
+
+    @pytest.mark.parametrize(
+        ("word", "state"), [("halt", State.HALTED), ("resume", State.OPEN)], ids=["halt", "resume"]
+    )
+    def test_only_they_halt_and_resume(self, word: str, state: State) -> None:
+        message = {"message": word, "symbol": "PEAR"}
+        said, packed = json.dumps(message).encode() + b"\n", msgpack.packb(message)
+        for found in (
+            session().receive(said),
+            session().receive(packed),
+            logged_in().receive(said),
+        ):
+            [refused] = found
+            assert isinstance(refused, Refuse)
+            assert (refused.code, refused.symbol) == (ErrorCode.FORBIDDEN, "PEAR")
+        talk = logged_in(operator=True)
+        assert talk.receive(said) == [ChangeState("alice", "e-5", 7, "PEAR", state)]
+        assert not talk.holding
+        line = json.dumps({"message": word}).encode() + b"\n"
+        assert talk.receive(line) == [ChangeState("alice", "e-5", 7, "WOOD", state)]
+        [refused] = talk.receive(line.replace(b"}", b',"symbol":"PLUM"}'))
+        assert isinstance(refused, Refuse)
+        assert refused.code is ErrorCode.UNKNOWN_SYMBOL
 
     def test_older_than_time_itself(self) -> None:
         talk = logged_in(operator=True, clock=lambda: 100.0)

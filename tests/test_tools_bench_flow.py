@@ -126,3 +126,10 @@ def test_any_stretch_of_a_load_is_whole_lines_in_order() -> None:
     for first, last in ((0, 51), (0, 0), (7, 8), (20, 51)):
         lines = load.data[load.ends[first] : load.ends[last]].tobytes().splitlines()
         assert [json.loads(line)["orderId"] for line in lines] == mine[first:last]
+
+
+def test_apart_nobody_meets_its_own_orders() -> None:
+    events = play(Flow(4, 0.15, 10.0, 1, apart=True).take(5000), Book(Instrument(SYMBOL)))
+    trades = [event for event in events if isinstance(event, Trade)]
+    assert len(trades) > 1000
+    assert not any(trade.maker == trade.taker for trade in trades)

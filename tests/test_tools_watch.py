@@ -37,6 +37,7 @@ from wood.tools.watch.feed import (
     Level,
     Message,
     SnapshotEnd,
+    StateTold,
     Subscribed,
     Trade,
 )
@@ -202,6 +203,7 @@ def test_plain_lines() -> None:
     assert plain_line(level("ask", "1e3", "0")) == "ask 1000 0"
     line = plain_line(trade("145", "100", 1461763950.458236))
     assert line == "trade 145 100 2016-04-27T13:32:30.458236Z"
+    assert plain_line(StateTold("halted")) == "state halted"
     assert plain_line(Subscribed()) == plain_line(SnapshotEnd()) == ""
 
 
@@ -298,6 +300,14 @@ def test_the_screen_is_legible(size: tuple[int, int]) -> None:
 def test_the_levels_fill_a_small_terminal() -> None:
     lines = drawn(busy(), 80, 24)
     assert len([line for line in lines if "█" in line or "▌" in line or "▐" in line]) == 16
+
+
+def test_a_halt_is_seen_until_trading_goes_on() -> None:
+    halted, again = StateTold("halted"), StateTold("open")
+    for size in ((130, 40), (40, 10)):
+        assert "HALTED" in drawn(market(halted), *size)[0]
+        assert "HALTED" not in drawn(market(halted, again), *size)[0]
+        assert "HALTED" not in drawn(market(halted, Subscribed()), *size)[0]
 
 
 def test_a_symbol_is_no_markup() -> None:
@@ -414,6 +424,21 @@ def test_another_instrument(
         assert run.until(1) == ["bid 2 3"]
         trader.send(order(2, "BUY", "144", 300), order(2, "BUY", "1.5", 4, symbol="JAM"))
         assert run.until(2) == ["bid 2 3", "bid 1.5 4"]
+    assert run.end() == 0
+
+
+def test_a_halt_is_a_line(
+    start_server: Callable[..., Server], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    where = ("--participants", str(tmp_path / "participants.json"))
+    token = run_wood_here("participant", "add", "root", "--operator", *where).stdout.strip()
+    server = start_server(*where)
+    who = {"WOOD_OPERATOR": "root", "WOOD_TOKEN": token}
+    run = watch(server, "--symbol", "WOOD")
+    run_wood_here("halt", "WOOD", "-p", str(server.private), **who)
+    assert run.until(1) == ["state halted"]
+    run_wood_here("resume", "WOOD", "-p", str(server.private), **who)
+    assert run.until(2) == ["state halted", "state open"]
     assert run.end() == 0
 
 

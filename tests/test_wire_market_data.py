@@ -7,9 +7,9 @@ import msgpack
 import pytest
 
 from tests.engines import INSTRUMENTS
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import Trade
-from wood.model.orders import BUY, SELL
+from wood.model.orders import BUY, SELL, Reason, State
 from wood.wire.market_data import (
     BasicJson,
     MarketData,
@@ -107,3 +107,28 @@ def test_replies(encoding: str) -> None:
         "error": 'a "text"',
         "code": "rate",
     }
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_an_error_says_which_limit_and_when_to_try_again(encoding: str) -> None:
+    said = error(ErrorCode.RATE, "x", encoding, Limit.CONNECTION_RATE, 250_000)
+    assert list(read(said, encoding).items()) == [
+        *(("type", "error"), ("error", "x"), ("code", "rate")),
+        *(("limit", "connectionRate"), ("retryAfter", 0.25)),
+    ]
+    assert list(read(error(ErrorCode.RATE, "x", encoding), encoding)) == ["type", "error", "code"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "encoding"),
+    [(SubscribedJson(INSTRUMENTS), "json"), (SubscribedPacked(INSTRUMENTS), "msgpack")],
+)
+def test_states(encoder: MarketData, encoding: str) -> None:
+    told = read(encoder.state("PEAR", State.HALTED, 12, Reason.COLLAR), encoding)
+    assert list(told.items()) == [
+        *(("type", "state"), ("symbol", "PEAR"), ("state", "halted")),
+        *(("reason", "collar"), ("seq", 12)),
+    ]
+    told = read(encoder.state("PEAR", State.OPEN, 12), encoding)
+    assert list(told) == ["type", "symbol", "state", "seq"]
+    assert BasicJson(INSTRUMENTS).state("PEAR", State.HALTED, 12) == b""

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from tests.engines import INSTRUMENTS
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     InstrumentsListed,
@@ -17,6 +17,7 @@ from wood.model.events import (
     OrderAmended,
     OrderCanceled,
     OrdersListed,
+    StateAnswered,
     Trade,
 )
 from wood.model.orders import BUY, GTC, SELL, State
@@ -52,6 +53,17 @@ EVERY: dict[str, Callable[[Reports], bytes]] = {
     "error": lambda reports: reports.error(ErrorCode.RATE, 'say "\n\x00é'),
     "error of an order": lambda reports: reports.error(ErrorCode.LIMIT, "x", BIG, "WOOD"),
     "error in another": lambda reports: reports.error(ErrorCode.LIMIT, "x", 0, "PEAR"),
+    "error of a limit": lambda reports: reports.error(
+        ErrorCode.LIMIT, "x", 7, "PEAR", Limit.ORDER_VALUE
+    ),
+    "error of a rate": lambda reports: reports.error(
+        ErrorCode.RATE, "x", None, None, Limit.PARTICIPANT_RATE, 250_000
+    ),
+    "error until later": lambda reports: reports.error(
+        ErrorCode.RATE, "x", None, "PEAR", None, 12_000_001
+    ),
+    "halt": lambda reports: reports.state(StateAnswered("A", "A", "WOOD", State.HALTED)),
+    "resume": lambda reports: reports.state(StateAnswered("A", "A", "PEAR", State.OPEN)),
     "all canceled": lambda reports: reports.all_canceled(AllCanceled("A", "A", None, 5)),
     "all in another": lambda reports: reports.all_canceled(AllCanceled("A", "A", "PEAR", 5)),
     "orders": lambda reports: reports.orders(OrdersListed("A", "A", None, ORDERS)),
@@ -72,13 +84,15 @@ def say_the_same(say: Callable[[Any], bytes], in_json: Reports, in_packs: Report
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
     told = json.loads(line, parse_float=_text)
+    if "retryAfter" in told:
+        told["retryAfter"] = float(told["retryAfter"])
     packed = msgpack.unpackb(say(in_packs))
     assert told == packed
     assert list(flat(told)) == list(flat(packed)), "the keys in the same order"
 
 
 def _text(number: str) -> str | float:
-    """What is not whole is a string in MessagePack, but for the time, which is a float."""
+    """What is not whole is a string in MessagePack, but for times, which are floats."""
     return float(number) if len(number) > 15 else number
 
 
@@ -109,3 +123,17 @@ def test_who_has_no_name_is_told_what_the_challenge_tells() -> None:
         start + b'7,"report":"CANCELED"}\n'
     )
     assert reports.heartbeat({"main": (TIME, 42)}) == b'{"message":"heartbeat"}\n'
+
+
+def test_a_limit_comes_last_and_its_time_is_as_short_as_it_can_be() -> None:
+    reports = JsonReports(INSTRUMENTS)
+    about = ErrorCode.RATE, "x", 7, "PEAR", Limit.ADDRESS_RATE
+    for wait, text in ((250_000, "0.25"), (1, "0.000001"), (2_000_000, "2"), (0, "0")):
+        assert reports.error(*about, wait).decode() == (
+            '{"message":"error","error":"x","code":"rate","orderId":7,"symbol":"PEAR",'
+            f'"limit":"addressRate","retryAfter":{text}}}\n'
+        )
+    packed = msgpack.unpackb(PackedReports(INSTRUMENTS).error(*about, 250_000))
+    assert list(packed) == [
+        *("message", "error", "code", "orderId", "symbol", "limit", "retryAfter"),
+    ]

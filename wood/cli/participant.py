@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import update_wrapper
 from pathlib import Path
@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from msgspec.structs import asdict
 
+from wood.cli.limits import FIELDS, NO_LIMIT, LimitType, OwnLimit, limit_text
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.exchange.cluster.participants import ClusterParticipants
 from wood.exchange.participants import ParticipantFile, ParticipantStore
+from wood.model.errors import ConfigError
+from wood.model.limits import EVERYWHERE, NONE, Limits
 from wood.model.participants import Participant
 
 T = TypeVar("T")
@@ -163,6 +167,65 @@ def enable(store: _Store, name: str) -> None:
     click.echo(f"{name} is enabled", err=True)
 
 
+_LIMITS = {
+    "max_rate": "Messages per second, over all connections; not by instrument.",
+    "max_open_orders": "Open orders, in a partition together or in that instrument.",
+    "max_order_quantity": "The quantity of one order.",
+    "max_order_value": "The value of one order: its price times its quantity.",
+    "max_position": "Long or short, with all open orders of the same side filled.",
+}
+
+
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """One for each limit, a number, `none` or `default`."""
+    for word, about in reversed(_LIMITS.items()):
+        name = "--" + word.replace("_", "-")
+        option = click.option(name, type=LimitType(word), metavar="N", show_envvar=True, help=about)
+        command = option(command)
+    return command
+
+
+@participant.command()
+@click.argument("name")
+@click.option("--symbol", show_envvar=True, help="In this instrument, not in all of them.")
+@_limit_options
+@_of_a_store
+def limit(store: _Store, name: str, symbol: str | None, **given: OwnLimit | None) -> None:
+    """Give the participant NAME limits of its own, or print them.
+
+    \b
+        wood participant limit alice --max-rate 1000 --max-order-value none
+        wood participant limit alice --symbol GOLD --max-position 500
+        wood participant limit alice --max-rate default
+        wood participant limit alice
+
+    Each is a number, `none` (no limit, whatever the server says) or `default` (no longer its own:
+    that of the instrument or of the server counts). The others stay as they are. A running server
+    goes by them at once.
+    """
+    changes = {FIELDS[word]: own.value for word, own in given.items() if own is not None}
+    if changes:
+        _do(store, lambda s: s.limit(name, changes, EVERYWHERE if symbol is None else symbol))
+        click.echo(f"{name} has other limits from now on", err=True)
+        return
+    found = _do(store, lambda s: s.list())
+    if name not in found:
+        raise ConfigError(f"there is no participant {name}: 'wood participant list' shows who is")
+    click.echo(_limits_table(found[name].limits, symbol))
+
+
+def _limits_table(limits: Mapping[str, Limits], symbol: str | None) -> str:
+    words = {field: word.replace("_", "-") for word, field in FIELDS.items()}
+    rows = [
+        (where, words[field], limit_text(value))
+        for where in sorted(limits)
+        if symbol in (None, where)
+        for field, value in asdict(limits[where]).items()
+        if value is not None
+    ]
+    return _columns([("instrument", "limit", "value"), *rows])
+
+
 @participant.command("list")
 @click.option(
     "--json",
@@ -186,22 +249,44 @@ def list_(store: _Store, as_json: bool) -> None:
 def _json(participants: Mapping[str, Participant]) -> str:
     return json.dumps(
         [
-            {"name": name, "added": who.added, "operator": who.operator, "disabled": who.disabled}
+            {
+                "name": name,
+                "added": who.added,
+                "operator": who.operator,
+                "disabled": who.disabled,
+                "limits": _limits_json(who.limits),
+            }
             for name, who in sorted(participants.items())
         ]
     )
 
 
+def _limits_json(limits: Mapping[str, Limits]) -> dict[str, dict[str, float | str]]:
+    return {
+        where: {
+            field: NO_LIMIT if value == NONE else value
+            for field, value in asdict(own).items()
+            if value is not None
+        }
+        for where, own in sorted(limits.items())
+    }
+
+
 def _table(participants: Mapping[str, Participant]) -> str:
-    rows = [("name", "added", "operator", "disabled")] + [
+    rows = [("name", "added", "operator", "disabled", "limits")] + [
         (
             name,
             datetime.fromtimestamp(who.added, UTC).date().isoformat(),
             _word(who.operator),
             _word(who.disabled),
+            "own" if who.limits else "default",
         )
         for name, who in sorted(participants.items())
     ]
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -39,8 +39,9 @@ from wood.client.requests import (
     CreateOrder,
     MarketOrder,
 )
-from wood.client.updates import LevelChanged, Resynchronised, Trade, Update
-from wood.model.orders import BUY, FOK, GTC, IOC, SELL, Side, TimeInForce
+from wood.client.tls import client_tls
+from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Trade, Update
+from wood.model.orders import BUY, FOK, GTC, IOC, SELL, Reason, Side, State, TimeInForce
 
 __all__ = [
     "BUY",
@@ -75,6 +76,7 @@ __all__ = [
     "ProtocolError",
     "PublicClient",
     "QueryRefused",
+    "Reason",
     "Refused",
     "Rejected",
     "Report",
@@ -82,10 +84,13 @@ __all__ = [
     "Resumed",
     "Resynchronised",
     "Side",
+    "State",
+    "StateChanged",
     "SubscriptionRefused",
     "Superseded",
     "TimeInForce",
     "Trade",
     "Unknown",
     "Update",
+    "client_tls",
 ]

@@ -3,16 +3,18 @@
 from bisect import bisect_left
 from decimal import Decimal
 
-from wood.model.orders import BUY, Side
+from wood.model.orders import BUY, Side, State
 
 Levels = list[tuple[Decimal, Decimal]]
 """(price, total quantity), best price first."""
 
 
 class Book:
-    """The totals of one instrument."""
+    """The totals of one instrument, and whether it is traded."""
 
     def __init__(self) -> None:
+        self.state = State.OPEN
+        """Only who subscribed to symbols is told of halts."""
         self._totals: dict[Side, dict[Decimal, Decimal]] = {side: {} for side in Side}
         self._prices: dict[Side, list[Decimal]] = {side: [] for side in Side}  # ascending
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -18,16 +19,18 @@ from wood.client.requests import (
     CancelOrder,
     Command,
     CreateOrder,
+    Halt,
     Instruments,
     Login,
     MarketOrder,
     Orders,
     Query,
+    Resume,
     exact,
 )
 from wood.client.session import Answer, Heard, Session
 from wood.client.shell import Shell
-from wood.model.orders import GTC, Side, TimeInForce
+from wood.model.orders import GTC, Side, State, TimeInForce
 
 Number = Decimal | int | str
 """A price or a quantity. Floats are refused: they are not the numbers that they look like."""
@@ -65,7 +68,8 @@ class Client(Shell[Report]):
     ends it with `ConnectionLost`.
 
     `trace` is called with each message as it is sent (`>`) or received (`<`), a login with its
-    token too.
+    token too. `tls`, from `client_tls`, is how to speak TLS; a certificate in it takes the place of
+    a token.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class Client(Shell[Report]):
         encoding: Encoding = "json",
         give_up_after: float | None = None,
         trace: Callable[[str, bytes], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if participant is None and (token is not None or cancel_on_disconnect):
             raise ValueError("token and cancel_on_disconnect are for a participant: name it")
-        super().__init__(addresses, reconnects=participant is not None, give_up_after=give_up_after)
+        reconnects = participant is not None
+        super().__init__(addresses, reconnects=reconnects, give_up_after=give_up_after, tls=tls)
         login = None
         if participant is not None:
             login = Login(
@@ -93,6 +99,7 @@ class Client(Shell[Report]):
             )
         self._session = Session(codec(encoding), login, trace)
         self._interval = None if participant is None else heartbeat
+        self._all_answered = asyncio.Event()  # whether nothing was under way after the last reply
         self._answers: dict[int, asyncio.Future[object]] = {}  # by the `id` of the query
 
     @property
@@ -184,6 +191,17 @@ class Client(Shell[Report]):
         """What is traded, the default instrument first; otherwise as `orders`."""
         return await self._ask(Instruments())  # type: ignore[return-value]
 
+    async def halt(self, symbol: str | None = None) -> State:
+        """Halt trading in an instrument, as an operator; returns the state that it has then.
+
+        Otherwise as `orders`. Raises `QueryRefused` (`forbidden`) for others.
+        """
+        return await self._ask(Halt(symbol=symbol))  # type: ignore[return-value]
+
+    async def resume(self, symbol: str | None = None) -> State:
+        """Let trading in an instrument go on; otherwise as `halt`."""
+        return await self._ask(Resume(symbol=symbol))  # type: ignore[return-value]
+
     async def send(self, request: Command | Query) -> None:
         """Send a command that was made by hand, as the methods above do with theirs."""
         while True:
@@ -252,6 +270,8 @@ class Client(Shell[Report]):
             else:
                 self._resolve(each)
         self._inbox.put(reports)
+        if not self.under_way:
+            self._all_answered.set()
 
     def _resolve(self, answer: Answer) -> None:
         future = self._answers.get(id(answer.query))
@@ -278,9 +298,19 @@ class Client(Shell[Report]):
         if self._line is None or not self._session.ready or not self.under_way:
             return
         with self._inbox.unlimited(), suppress(TimeoutError):
-            self._line.end()
+            half_closed = self._line.end()
             async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.wait([task])
+                if half_closed:
+                    await asyncio.wait([task])
+                else:
+                    await self._until_answered(task)
+
+    async def _until_answered(self, task: asyncio.Task[None]) -> None:
+        """As the server cannot tell that nothing more will come, it does not close."""
+        self._all_answered.clear()
+        answered = asyncio.create_task(self._all_answered.wait())
+        await asyncio.wait([task, answered], return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
 
     def _heartbeat(self) -> bytes:
         return self._session.heartbeat()

@@ -8,11 +8,12 @@ WoodError
     |   +-- Superseded         the session was resumed through another connection
     |   +-- Disabled           the operator has disabled the participant
     |   +-- SubscriptionRefused
-    +-- QueryRefused       `orders` or `instruments` was refused; carries a `code`
+    +-- QueryRefused       a question, `halt` or `resume` was refused; carries a `code`
     +-- ProtocolError      the other side does not speak this protocol
     +-- ClientClosed       something was asked of a client that is closed
 """
 
+from wood.client.text import printable
 from wood.model.errors import WoodError
 
 
@@ -53,15 +54,26 @@ class SubscriptionRefused(Rejected):
 
 
 class QueryRefused(ClientError):
-    """A question was refused; `code` says why."""
+    """A question was refused; `code` says why.
 
-    def __init__(self, text: str, code: str) -> None:
+    `limit` is the one that refused, if one did, and `retry_after` the seconds after which to try
+    again, if the server said so.
+    """
+
+    def __init__(
+        self, text: str, code: str, limit: str | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(text)
         self.code = code
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class ProtocolError(ClientError):
     """The other side said what no server of this protocol says."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))  # which may quote it
 
 
 class ClientClosed(ClientError):

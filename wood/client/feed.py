@@ -13,13 +13,15 @@ from wood.client.market_data import (
     LevelLine,
     Public,
     SnapshotLine,
+    StateLine,
     Subscribe,
     SubscribedLine,
     TradeLine,
     decode,
 )
 from wood.client.places import Partition, Places, by_partition
-from wood.client.updates import LevelChanged, Resynchronised, Trade, Update
+from wood.client.text import printable
+from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Trade, Update
 from wood.model.orders import BUY, SELL
 
 PASSING = frozenset({"unavailable", "limit", "rate"})
@@ -80,10 +82,11 @@ class Feed:
     def _understand(self, line: Public) -> list[Update]:
         match line:
             case ErrorLine():
+                text = printable(line.error)
                 if line.code in PASSING:
-                    self.lost = f"{line.error} ({line.code})"
+                    self.lost = f"{text} ({line.code})"
                 else:
-                    self.over = SubscriptionRefused(line.error, line.code)
+                    self.over = SubscriptionRefused(text, line.code)
                 return []
             case SubscribedLine():
                 self._begin(line)
@@ -95,6 +98,8 @@ class Feed:
                 return self._trade(line)
             case LevelLine():
                 return self._level(line)
+            case StateLine():
+                return self._state(line)
             case SnapshotLine():
                 return self._complete(line)
             case EpochLine():
@@ -131,6 +136,15 @@ class Feed:
             book.change(side, line.price, line.quantity)
             return []
         return [LevelChanged(side, line.price, line.quantity, line.symbol, line.seq)]
+
+    def _state(self, line: StateLine) -> list[Update]:
+        partition = self._places.of(line.symbol)
+        if partition not in self._incomplete:
+            self._places.goes_on(partition, line.seq)
+        if self._incomplete:
+            self._books.setdefault(line.symbol, Book()).state = line.state
+            return []
+        return [StateChanged(line.symbol, line.state, line.seq, line.reason)]
 
     def _complete(self, line: SnapshotLine) -> list[Update]:
         """The books of a partition are complete: after subscribing, or it had to begin anew.

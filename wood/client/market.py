@@ -1,5 +1,6 @@
 """The client of the public port: local order books, and what changes them."""
 
+import ssl
 from collections.abc import Sequence
 from typing import Self
 
@@ -10,7 +11,7 @@ from wood.client.feed import Feed
 from wood.client.line import Line
 from wood.client.reports import Disconnected
 from wood.client.shell import Shell
-from wood.client.updates import LevelChanged, Resynchronised, Update
+from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Update
 
 SNAPSHOT_SECONDS = 30.0
 """How long a server may be silent before the books are complete."""
@@ -19,10 +20,10 @@ SNAPSHOT_SECONDS = 30.0
 class PublicClient(Shell[Update]):
     """One who watches: ``async with PublicClient(["localhost:7002"], ["WOOD"]) as market``.
 
-    ``async for update in market`` tells `Trade` and `LevelChanged` in order, none twice, and
-    `book` is always as it stands after the update that was told last: so who wants the books alone
-    goes through the updates in a task of its own. Updates wait to be read up to a bound (1,000);
-    past that the server tells only each level's latest total, and in the end closes.
+    ``async for update in market`` tells `Trade`, `LevelChanged` and `StateChanged` in order,
+    none twice, and `book` is always as it stands after the update that was told last: so who wants
+    the books alone goes through the updates in a task of its own. Updates wait to be read up to a
+    bound (1,000); past that the server tells only each level's latest total, and in the end closes.
 
     When the connection breaks it goes through `addresses`, for ever or for `give_up_after` seconds:
     it tells `Disconnected`, then the trades that were missed, if the server has them, then
@@ -41,8 +42,9 @@ class PublicClient(Shell[Update]):
         *,
         encoding: Encoding = "json",
         give_up_after: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(addresses, reconnects=True, give_up_after=give_up_after)
+        super().__init__(addresses, reconnects=True, give_up_after=give_up_after, tls=tls)
         if isinstance(symbols, str):
             raise TypeError("symbols must be a list of symbols")
         if encoding not in CODECS:
@@ -70,6 +72,8 @@ class PublicClient(Shell[Update]):
             self._books.update(update.books)
         elif isinstance(update, LevelChanged):
             self._books[update.symbol].change(update.side, update.price, update.quantity)
+        elif isinstance(update, StateChanged):
+            self._books[update.symbol].state = update.state
         return update
 
     def book(self, symbol: str | None = None) -> Book:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from wood.client.errors import ProtocolError
 from wood.client.places import Numbers
+from wood.model.orders import Reason, State
 
 
 class Line(Struct, frozen=True, tag_field="type"):
@@ -33,6 +34,15 @@ class TradeLine(Line, frozen=True, tag="trade"):
     symbol: str | None = None
     seq: int | None = None
     trade: int | None = None
+
+
+class StateLine(Line, frozen=True, tag="state"):
+    """Trading was halted or goes on; without a `reason` it is told with the books."""
+
+    symbol: str
+    state: State
+    seq: int
+    reason: Reason | None = None
 
 
 class SubscribedLine(Line, frozen=True, tag="subscribed"):
@@ -82,7 +92,7 @@ class Subscribe(
     epoch: Numbers | None = None
 
 
-Public = LevelLine | TradeLine | SubscribedLine | SnapshotLine | EpochLine | ErrorLine
+Public = LevelLine | TradeLine | StateLine | SubscribedLine | SnapshotLine | EpochLine | ErrorLine
 
 _decoders: dict[str, msgspec.json.Decoder[Public] | msgspec.msgpack.Decoder[Public]] = {
     "json": msgspec.json.Decoder(Public),

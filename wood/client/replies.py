@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from wood.client.errors import ProtocolError
 from wood.client.places import Numbers
-from wood.model.orders import Side
+from wood.model.orders import Side, State
 
 
 class OpenOrder(Struct, frozen=True, rename="camel"):
@@ -58,6 +58,8 @@ class ErrorReply(Reply, frozen=True, tag="error"):
     code: str = ""
     order_id: int | None = None
     symbol: str | None = None
+    limit: str | None = None
+    retry_after: float | None = None
 
 
 class LoginReply(Reply, frozen=True, tag="login"):
@@ -90,6 +92,20 @@ class CancelAllReply(Reply, frozen=True, tag="cancelAll"):
     symbol: str | None = None
 
 
+class HaltReply(Reply, frozen=True, tag="halt"):
+    """The instrument is halted, perhaps it was before."""
+
+    symbol: str
+    state: State
+
+
+class ResumeReply(Reply, frozen=True, tag="resume"):
+    """The instrument is open, perhaps it was before."""
+
+    symbol: str
+    state: State
+
+
 class OrdersReply(Reply, frozen=True, tag="orders"):
     """The open orders."""
 
@@ -108,6 +124,8 @@ Private = (
     | LoginReply
     | HeartbeatReply
     | CancelAllReply
+    | HaltReply
+    | ResumeReply
     | OrdersReply
     | InstrumentsReply
 )

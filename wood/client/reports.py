@@ -58,7 +58,8 @@ class Refused(Report, frozen=True, kw_only=True):
     """`request` was refused and changed nothing.
 
     `code` is a stable word, `text` is for a person. `request` is None if the server did not say
-    what it refused.
+    what it refused. `limit` is the word of the limit that refused, if one did, and `retry_after`
+    the seconds after which to try again, if the server said so.
     """
 
     request: Command | None
@@ -66,6 +67,8 @@ class Refused(Report, frozen=True, kw_only=True):
     text: str
     order_id: int | None = None
     symbol: str | None = None
+    limit: str | None = None
+    retry_after: float | None = None
 
 
 class AllCanceled(Report, frozen=True, kw_only=True):

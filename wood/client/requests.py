@@ -64,6 +64,18 @@ class CancelAll(Message, frozen=True):
     symbol: str | None = None
 
 
+class Halt(Message, frozen=True):
+    """Halts trading in an instrument, the default one if there is no `symbol`."""
+
+    symbol: str | None = None
+
+
+class Resume(Message, frozen=True):
+    """Lets trading in an instrument go on, the default one if there is no `symbol`."""
+
+    symbol: str | None = None
+
+
 class Orders(Message, frozen=True):
     """Asks for the open orders; of one instrument if there is a `symbol`."""
 
@@ -93,8 +105,11 @@ class Heartbeat(Message, frozen=True):
 Command = Request | CancelAll
 """What changes something, so that its fate matters."""
 
-Query = Orders | Instruments
-"""What changes nothing, so that it can be asked again."""
+Control = Halt | Resume
+"""What only an operator may say."""
+
+Query = Orders | Instruments | Control
+"""What can be asked again: it changes nothing, or nothing more when it is said twice."""
 
 _json = msgspec.json.Encoder(decimal_format="number")
 _msgpack = msgspec.msgpack.Encoder()

@@ -26,6 +26,7 @@ from wood.client.replies import (
     CancelAllReply,
     ErrorReply,
     ExecutionReport,
+    HaltReply,
     HeartbeatReply,
     Instrument,
     InstrumentsReply,
@@ -33,6 +34,7 @@ from wood.client.replies import (
     OpenOrder,
     OrdersReply,
     Private,
+    ResumeReply,
 )
 from wood.client.reports import (
     AllCanceled,
@@ -50,6 +52,7 @@ from wood.client.requests import (
     CancelOrder,
     Command,
     CreateOrder,
+    Halt,
     Heartbeat,
     Instruments,
     Login,
@@ -57,8 +60,11 @@ from wood.client.requests import (
     Message,
     Orders,
     Query,
+    Resume,
 )
+from wood.client.text import printable
 from wood.client.under_way import UnderWay
+from wood.model.orders import State
 
 PASSING = frozenset({"unavailable", "silent", "limit", "rate", "too_long"})
 """Codes with which a connection can end, or a login be refused, and another one may do better."""
@@ -71,7 +77,7 @@ class Answer(Struct, frozen=True):
     """The reply to `query`; None if that got lost with the connection."""
 
     query: Query
-    result: list[OpenOrder] | list[Instrument] | QueryRefused | None
+    result: list[OpenOrder] | list[Instrument] | State | QueryRefused | None
 
 
 Heard = Report | Answer
@@ -185,8 +191,8 @@ class Session:
         match reply:
             case ExecutionReport():
                 return self._report(reply)
-            case ErrorReply():
-                return self._error(reply)
+            case ErrorReply(error=text):
+                return self._error(msgspec.structs.replace(reply, error=printable(text)))
             case LoginReply():
                 return self._logged_in(reply)
             case HeartbeatReply():
@@ -197,6 +203,10 @@ class Session:
                 return [AllCanceled(count=reply.canceled, symbol=reply.symbol)]
             case OrdersReply():
                 return self._answer(Orders, reply.orders)
+            case HaltReply():
+                return self._decided(Halt, reply)
+            case ResumeReply():
+                return self._decided(Resume, reply)
             case InstrumentsReply():
                 return self._answer(Instruments, reply.instruments)
 
@@ -218,6 +228,10 @@ class Session:
         query = self.under_way.replied(kind)
         return [Answer(query, result)] if isinstance(query, Query) else []
 
+    def _decided(self, kind: type[Query], reply: HaltReply | ResumeReply) -> list[Heard]:
+        query = self.under_way.replied(kind, reply.symbol)
+        return [Answer(query, reply.state)] if isinstance(query, Query) else []
+
     def _error(self, error: ErrorReply) -> list[Heard]:
         if error.order_id is None and self._ends(error):
             return []
@@ -226,13 +240,16 @@ class Session:
     def _refused(self, error: ErrorReply) -> list[Heard]:
         request = self.under_way.refused(error, blind=self._login is None)
         if isinstance(request, Query):
-            return [Answer(request, QueryRefused(error.error, error.code))]
+            why = QueryRefused(error.error, error.code, error.limit, error.retry_after)
+            return [Answer(request, why)]
         refused = Refused(
             request=request,
             code=error.code,
             text=error.error,
             order_id=error.order_id,
             symbol=error.symbol,
+            limit=error.limit,
+            retry_after=error.retry_after,
         )
         return [refused]
 

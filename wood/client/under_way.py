@@ -16,6 +16,7 @@ from wood.client.requests import (
     AmendOrder,
     CancelOrder,
     Command,
+    Control,
     CreateOrder,
     MarketOrder,
     Query,
@@ -97,9 +98,14 @@ class UnderWay:
             )
         )
 
-    def replied(self, kind: type) -> Command | Query | None:
-        """Strike off and return the oldest of `kind`, whose reply has come."""
-        return self._take(lambda request: isinstance(request, kind))
+    def replied(self, kind: type, symbol: str | None = None) -> Command | Query | None:
+        """Strike off and return the oldest of `kind`, whose reply, about `symbol`, has come."""
+        return self._take(
+            lambda request: (
+                isinstance(request, kind)
+                and (symbol is None or self.same(getattr(request, "symbol", None), symbol))
+            )
+        )
 
     def clear(self) -> list[Command | Query]:
         """Forget all of it, and return it."""
@@ -119,7 +125,7 @@ class UnderWay:
     def _concerns(self, request: Command | Query, partition: Partition) -> bool:
         """Whether the answer to `request` may be one of `partition`, or of all."""
         symbol: str | None = getattr(request, "symbol", None)
-        of_all = symbol is None and not isinstance(request, Request)
+        of_all = symbol is None and not isinstance(request, Request | Control)
         return of_all or self._of(symbol) == partition
 
     def _take(self, fits: Callable[[Command | Query], bool]) -> Command | Query | None:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from wood.client.book import Book
 from wood.client.reports import Disconnected
-from wood.model.orders import Side
+from wood.model.orders import Reason, Side, State
 
 
 class Trade(Struct, frozen=True):
@@ -34,6 +34,18 @@ class LevelChanged(Struct, frozen=True):
     seq: int | None = None
 
 
+class StateChanged(Struct, frozen=True):
+    """Trading in an instrument was halted, or goes on. Only who subscribed to symbols is told.
+
+    Without a `reason` the server repeats what is so, since it gives the books anew.
+    """
+
+    symbol: str
+    state: State
+    seq: int
+    reason: Reason | None = None
+
+
 class Resynchronised(Struct, frozen=True):
     """The thread was lost, and `books` were taken anew, by symbol; those that changed wholly.
 
@@ -44,4 +56,4 @@ class Resynchronised(Struct, frozen=True):
     books: dict[str | None, Book]
 
 
-Update = Trade | LevelChanged | Resynchronised | Disconnected
+Update = Trade | LevelChanged | StateChanged | Resynchronised | Disconnected

@@ -38,6 +38,7 @@ from wood.model.events import (
     ParticipantDisabled,
     SessionClosed,
     SessionOpened,
+    StateAnswered,
 )
 from wood.model.instruments import Instruments
 
@@ -53,11 +54,11 @@ _ANSWERS: dict[type[Event], tuple[type[Command], ...]] = {
     OrdersListed: (ListOrders,),
     InstrumentsListed: (ListInstruments,),
     AllCanceled: (CancelAll, CancelAnonymous),
-    CommandRefused: (CancelAll, CancelAnonymous, Refuse),
+    CommandRefused: (CancelAll, CancelAnonymous, ListOrders, ListInstruments, Refuse),
 }
 """What each event can be the answer to."""
 
-_NAMED = frozenset({ParticipantDisabled, *_ANSWERS})
+_NAMED = frozenset({ParticipantDisabled, StateAnswered, *_ANSWERS})
 """Events that may have to be changed; all others pass as they are."""
 
 _SUPERSEDED = ErrorCode.SUPERSEDED, "the session was resumed through another connection"
@@ -241,7 +242,7 @@ class Gathering:
                 return self._answered(partition, event.session, event)
             case InstrumentsListed() | HeartbeatAnswered() | SessionClosed():
                 return self._answered(partition, event.session, event)
-            case CommandRefused() | AllCanceled() | OrdersListed():
+            case CommandRefused() | AllCanceled() | OrdersListed() | StateAnswered():
                 seat = self._seats_in[partition].get(event.session)
                 return [event if seat is None else replace(event, session=seat.name)]
         return [event]
@@ -340,9 +341,7 @@ class Gathering:
         refused = [each for each in answers if isinstance(each, CommandRefused | LoginRefused)]
         if refused:
             self._void(question)
-            # What is wrong for good says more than what is wrong for now.
-            refused.sort(key=lambda each: each.code is ErrorCode.UNAVAILABLE)
-            return replace(refused[0], session=command.session)
+            return replace(min(refused, key=_says_less), session=command.session)
         match command:
             case OpenSession():
                 return self._logged_in(question, partition)
@@ -386,6 +385,12 @@ class Gathering:
             parts=opened,
             told={each: number for each, number in self._told.items() if each != partition},
         )
+
+
+def _says_less(refused: CommandRefused | LoginRefused) -> tuple[bool, int]:
+    """What is wrong for good says more than what is wrong for now, and that more for long."""
+    wait = getattr(refused, "retry_after", None) or 0
+    return refused.code is ErrorCode.UNAVAILABLE, -wait
 
 
 def _login(command: OpenSession, seen: Seen | None) -> OpenSession:

@@ -13,7 +13,9 @@ from typing import Annotated, Any
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, convert, json
 from msgspec.structs import asdict, replace
 
+from wood.exchange.limits import LimitChanges, changed, check_changes, check_own, without_empty
 from wood.model.errors import ConfigError
+from wood.model.limits import EVERYWHERE, Limits
 from wood.model.participants import NAME_RULE, Participant, digest, is_name, new_token
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -51,6 +53,12 @@ class ParticipantStore(ABC):
         _check_found(name, await self._replace(name, digest(token)))
         return token
 
+    async def limit(self, name: str, changes: LimitChanges, symbol: str = EVERYWHERE) -> None:
+        """Set limits of its own, in all instruments or in one; those not named stay."""
+        _check_name(name)
+        check_changes(symbol, changes)
+        _check_found(name, await self._limit(name, symbol, changes))
+
     async def _set_disabled(self, name: str, disabled: bool) -> None:
         _check_name(name)
         _check_found(name, await self._flag(name, disabled))
@@ -75,6 +83,10 @@ class ParticipantStore(ABC):
     async def _flag(self, name: str, disabled: bool) -> bool:
         """Set whether it is disabled; False if it is not there."""
 
+    @abstractmethod
+    async def _limit(self, name: str, symbol: str, changes: LimitChanges) -> bool:
+        """Change limits of its own; False if it is not there."""
+
 
 def _check_name(name: str) -> None:
     if not is_name(name):
@@ -96,6 +108,7 @@ class _Record(Struct, frozen=True, forbid_unknown_fields=True):
     added: Annotated[int, Meta(ge=0, lt=253_402_300_800)]  # until the year 9999
     operator: bool = False
     disabled: bool = False
+    limits: dict[str, Limits] = {}
 
 
 def participant_from(name: str, record: Mapping[str, Any] | Raw) -> Participant:
@@ -112,7 +125,12 @@ def participant_from(name: str, record: Mapping[str, Any] | Raw) -> Participant:
         raise ValueError(f"participant {name}: {error}") from None
     if not _DIGEST.fullmatch(read.digest):
         raise ValueError(f"participant {name}: digest must be 64 of the characters 0-9 a-f")
-    return Participant(read.digest, read.added, read.operator, read.disabled)
+    try:
+        check_own(read.limits)
+    except ConfigError as error:
+        raise ValueError(f"participant {name}: {error}") from None
+    flags = read.operator, read.disabled
+    return Participant(read.digest, read.added, *flags, without_empty(read.limits))
 
 
 _Signature = tuple[int, int, int, int]
@@ -197,16 +215,21 @@ class ParticipantFile(ParticipantStore):
         return self.update(lambda all_: all_.setdefault(name, participant) is participant)
 
     async def _replace(self, name: str, hashed: str) -> bool:
-        return self._change(name, digest=hashed)
+        return self._change(name, lambda known: replace(known, digest=hashed))
 
     async def _flag(self, name: str, disabled: bool) -> bool:
-        return self._change(name, disabled=disabled)
+        return self._change(name, lambda known: replace(known, disabled=disabled))
 
-    def _change(self, name: str, **values: Any) -> bool:
+    async def _limit(self, name: str, symbol: str, changes: LimitChanges) -> bool:
+        return self._change(
+            name, lambda known: replace(known, limits=changed(known.limits, symbol, changes))
+        )
+
+    def _change(self, name: str, become: Callable[[Participant], Participant]) -> bool:
         def change(participants: dict[str, Participant]) -> bool:
             if name not in participants:
                 return False
-            participants[name] = replace(participants[name], **values)
+            participants[name] = become(participants[name])
             return True
 
         return self.update(change)
@@ -228,10 +251,17 @@ def _signature(found: os.stat_result) -> _Signature:
 def _encode(participants: Mapping[str, Participant]) -> bytes:
     """A line for each, for people who look."""
     lines = [
-        json.encode(name) + b":" + json.encode(asdict(participants[name]))
+        json.encode(name) + b":" + json.encode(_fields(participants[name]))
         for name in sorted(participants)
     ]
     return b"{\n" + b",\n".join(lines) + b"\n}\n"
+
+
+def _fields(participant: Participant) -> dict[str, Any]:
+    fields = asdict(participant)
+    if not participant.limits:  # so that a version that knows none still reads it
+        del fields["limits"]
+    return fields
 
 
 def _replace_file(path: Path, data: bytes) -> None:

@@ -5,7 +5,7 @@ all who want the same instruments (a `Channel`). The feed never waits for anybod
 batch at once falls behind (`Subscriber`).
 """
 
-from wood.model.events import Batch, LevelChanged, Snapshot, Trade
+from wood.model.events import Batch, LevelChanged, Snapshot, StateChanged, Trade
 from wood.model.instruments import Instruments
 from wood.model.orders import Side
 from wood.node.public_book import PublicBook
@@ -45,12 +45,13 @@ class Feed:
 
     def reset(self, snapshot: Snapshot) -> None:
         """Take over the books of `snapshot`; give them anew to everybody who is there."""
+        halted = self.book.halted
         vanished = self.book.reset(snapshot)
         for channel in self._channels.values():
             seen = vanished if channel.depth is None else _levels(channel)
             channel.look()
             for subscriber in [*channel.live, *channel.behind]:
-                subscriber.begin(channel, channel.symbols, seen)
+                subscriber.begin(channel, channel.symbols, seen, halted)
                 subscriber.catch_up()
 
     def join(
@@ -128,10 +129,24 @@ class Feed:
                         channel.lines.append(line)
                         for subscriber in channel.behind:
                             subscriber.traded(line)
+            elif type(event) is StateChanged:
+                self._state_changed(event)
         self.book.epoch, self.book.seq = batch.epoch, batch.last
         if self._viewers:
             self._follow(batch)
         self._tell()
+
+    def _state_changed(self, event: StateChanged) -> None:
+        symbol, state = event.symbol, event.state
+        self.book.state_changed(symbol, state)
+        for encoder, channels in self._trades[symbol].items():
+            line = encoder.state(symbol, state, event.seq, event.reason)
+            if not line:
+                continue
+            for channel in channels:
+                channel.lines.append(line)
+                for subscriber in channel.behind:
+                    subscriber.state_changed(line, symbol)
 
     def _epoch_began(self, batch: Batch) -> None:
         """Redis was started anew and lost nothing: who resumes later must know by which epoch."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 from wood.book.prices import SortedPrices
 from wood.model.events import Levels, Snapshot
-from wood.model.orders import BUY, SELL, Side
+from wood.model.orders import BUY, SELL, Side, State
 
 Change = tuple[int, int, int]
 """A price, the total before, and the total now."""
@@ -89,17 +89,23 @@ class View(Totals):
 
 
 class PublicBook:
-    """The totals of all instruments, as they stand after event `seq` of `epoch`."""
+    """The totals and states of all instruments, as they stand after event `seq` of `epoch`."""
 
     def __init__(self) -> None:
         self.epoch = 0
         self.seq = 0
         self.totals: dict[tuple[str, Side], Totals] = {}
+        self.halted: frozenset[str] = frozenset()
+
+    def state_changed(self, symbol: str, state: State) -> None:
+        """Trading was halted, or goes on."""
+        self.halted = self.halted | {symbol} if state is State.HALTED else self.halted - {symbol}
 
     def reset(self, snapshot: Snapshot) -> list[tuple[str, Side, int]]:
         """Take over the books of `snapshot`; return the levels that are gone with the old ones."""
         old = self.totals
         self.epoch, self.seq = snapshot.epoch, snapshot.seq
+        self.halted = snapshot.halted
         self.totals = {}
         for symbol, book in snapshot.books.items():
             self.totals[symbol, BUY] = Totals(BUY, book.bids)

@@ -23,6 +23,7 @@ from wood.model.events import (
     SessionClosed,
     SessionOpened,
     Snapshot,
+    StateAnswered,
     Trade,
 )
 from wood.wire.reports import Reports
@@ -55,6 +56,9 @@ class Recipient(Protocol):
 
     def login_refused(self, event: LoginRefused) -> None:
         """It stays without a name."""
+
+    def slow_down(self, retry_after: int) -> None:
+        """It said more than it may: before so many microseconds all it says will be refused."""
 
 
 class Router:
@@ -174,8 +178,12 @@ class Router:
         if asker is None:
             return
         match event:
-            case CommandRefused(code=code, text=text, order_id=order_id, symbol=symbol):
-                self._put(asker, asker.reports.error(code, text, order_id, symbol))
+            case CommandRefused():
+                self._refused(asker, event)
+                if event.code is ErrorCode.UNAVAILABLE and event.order_id is None:
+                    answered.append(asker)  # it may have been a query
+            case StateAnswered():
+                self._put(asker, asker.reports.state(event))
             case AllCanceled():
                 self._put(asker, asker.reports.all_canceled(event))
             case HeartbeatAnswered():
@@ -192,6 +200,12 @@ class Router:
                 asker.login_refused(event)
             case SessionClosed():
                 closed.append(asker)
+
+    def _refused(self, asker: Recipient, event: CommandRefused) -> None:
+        why = event.code, event.text, event.order_id, event.symbol
+        self._put(asker, asker.reports.error(*why, event.limit, event.retry_after))
+        if event.code is ErrorCode.RATE and event.retry_after is not None:
+            asker.slow_down(event.retry_after)
 
     def _seq_before(self, event: Event) -> int:
         """The last number before an event of the batch that is being told. Asked for in order."""

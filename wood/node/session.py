@@ -20,9 +20,10 @@ from wood.model.commands import (
 from wood.model.errors import ErrorCode, Refusal
 from wood.model.events import SessionOpened
 from wood.model.instruments import Instrument, Instruments
-from wood.model.orders import FOK, GTC, IOC
+from wood.model.orders import FOK, GTC, IOC, State
 from wood.model.participants import NAME_RULE, digest, is_name
-from wood.node.throttle import Throttle
+from wood.node.certificates import NOBODY
+from wood.node.throttle import Rates
 from wood.wire import messages
 from wood.wire.checks import by_partition, numeric_id, unserved
 from wood.wire.json_lines import LINE_LIMIT, private_json
@@ -55,7 +56,7 @@ class Session:
         instruments: Instruments,
         *,
         line_limit: int = LINE_LIMIT,
-        throttle: Throttle | None = None,
+        rates: Rates | None = None,
         cancel_on_close: bool = False,
         must_log_in: bool = False,
         clock: Callable[[], float] = time.time,
@@ -68,13 +69,17 @@ class Session:
         """Seconds after which the client wants to hear something, if it asked for that."""
         self.epochs: dict[str, int | None] = {}
         """That of the last number of each partition that the client saw, as it said."""
+        self.certified: str | None = None
+        """The participant that the client's certificate names, `NOBODY` if it names none; None
+        without one.
+        """
         self.packed = False
         """Whether the client speaks MessagePack; known from its first byte on."""
         self._instruments = instruments
         self._line_limit = line_limit
         self._decoder = private_json(line_limit)
         self._packs: MessagePack | None = None
-        self._throttle = throttle
+        self._rates = rates
         self._cancel_on_close = cancel_on_close
         self._must_log_in = must_log_in
         self._clock = clock
@@ -183,8 +188,8 @@ class Session:
     def _command(self, message: Message | Unreadable) -> Command:
         if message.seq is not None:
             self._count(message.seq)
-        if self._throttle is not None and not self._throttle.allow():
-            raise Refusal(ErrorCode.RATE, "too many messages per second")
+        if self._rates is not None:
+            self._rates.check()
         if self.locked and type(message) not in (messages.Login, Unreadable):
             raise Refusal(ErrorCode.UNAUTHORIZED, "log in first")
         if type(message) is messages.CreateOrder:
@@ -211,6 +216,8 @@ class Session:
             refusal.text,
             order_id,
             symbol if symbol in self._instruments else None,
+            refusal.limit,
+            refusal.retry_after,
         )
 
     def _create_order(self, message: messages.CreateOrder) -> NewOrder:
@@ -286,6 +293,18 @@ class Session:
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
         return commands.CancelAll(*who, self._symbol(message.symbol), whose)
 
+    def _halt(self, message: messages.Halt) -> commands.ChangeState:
+        return self._change_state(message.symbol, State.HALTED)
+
+    def _resume(self, message: messages.Resume) -> commands.ChangeState:
+        return self._change_state(message.symbol, State.OPEN)
+
+    def _change_state(self, symbol: str | None, state: State) -> commands.ChangeState:
+        if not self._operator:
+            raise Refusal(ErrorCode.FORBIDDEN, "only an operator may halt or resume trading")
+        who = self.participant, self.name, self.generation
+        return commands.ChangeState(*who, self._instrument(symbol).symbol, state)
+
     def _login(self, message: messages.Login) -> OpenSession:
         if self.generation:
             raise Refusal(ErrorCode.INVALID, "this connection has logged in already")
@@ -294,6 +313,10 @@ class Session:
         name, heartbeat = message.participant, message.heartbeat
         if not is_name(name):
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
+        if self.certified == NOBODY:
+            raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names no participant")
+        if self.certified is not None and self.certified != name:
+            raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names another participant")
         partitions = self._instruments.partitions
         if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
             text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"
@@ -307,10 +330,11 @@ class Session:
             self.name,
             0,
             name,
-            "" if message.token is None else digest(message.token),
+            "" if message.token is None or self.certified else digest(message.token),
             *first,
             message.cancel_on_disconnect,
             seen if len(partitions) > 1 else {},
+            certified=self.certified is not None,
         )
 
     def _heartbeat(self, message: messages.Heartbeat) -> commands.Heartbeat:
@@ -360,6 +384,8 @@ _COMMANDS: dict[type, Callable[[Session, Any], Command]] = {
     messages.CancelOrder: Session._cancel_order,
     messages.AmendOrder: Session._amend_order,
     messages.CancelAll: Session._cancel_all,
+    messages.Halt: Session._halt,
+    messages.Resume: Session._resume,
     messages.Orders: Session._orders,
     messages.Instruments: Session._list_instruments,
     messages.Login: Session._login,

@@ -3,14 +3,14 @@
 Live, it is handed each batch's lines as they are. Behind, because it reads too slowly or has only
 just joined, trades are kept for it and levels only marked, and it is written to as fast as it
 reads: first the book if it has none yet, then the kept trades, then each marked level's latest
-total. What is kept is bounded; past that the client is closed.
+total. What is kept is bounded; past that the client is closed. Halts have their place among trades.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Protocol
 
-from wood.model.orders import BUY, SELL, Side
+from wood.model.orders import BUY, SELL, Side, State
 from wood.node.public_book import PublicBook, Totals, View
 from wood.wire.market_data import MarketData, epoch_began, snapshot_end
 
@@ -102,6 +102,10 @@ class Subscriber:
         self._anew = False  # whether the client knows older books of the same levels
         self._place = (0, 0)  # number and epoch that the books are at least as new as
         self._place_owed = False  # to be said after the books
+        self._states: dict[str, State] = {}  # to be said before that
+        self._halted: set[str] = set()
+        """All symbols that the client may take for halted, kept while it is behind: one who is live
+        knows what the book knows."""
         self._trades_first = False  # the kept trades come before the books
         self._trades: list[bytes] = []
         self._levels: dict[LevelKey, int | None] = {}  # the total that the client knows, if known
@@ -112,26 +116,45 @@ class Subscriber:
         return self.channel is not None and self in self.channel.live
 
     def begin(
-        self, channel: Channel, symbols: tuple[str, ...], gone: Iterable[LevelKey] = ()
+        self,
+        channel: Channel,
+        symbols: tuple[str, ...],
+        gone: Iterable[LevelKey] = (),
+        halted: Collection[str] = (),
     ) -> None:
         """Owe the client the books of `symbols` and what comes after; `catch_up` pays.
 
         `gone` are levels that it may have been told of on this channel and that are no more: only
-        a total of 0 can say so.
+        a total of 0 can say so. `halted` are symbols that were halted when it was told so, if it
+        was live.
         """
+        if channel is not self.channel:
+            self._halted = set()
+        elif self in channel.live:
+            self._halted = set(halted)
         known = {key: None for key in (*gone, *self._levels) if self._knows(channel, key)}
         self._anew = channel is self.channel
         self.channel = channel
         channel.live.discard(self)
         self._books = dict.fromkeys((symbol, side) for symbol in symbols for side in (BUY, SELL))
         self._reached = None
-        self._place = channel.book.seq, channel.book.epoch
+        self._note_place(channel)
         self._place_owed = channel.encoding != "basic"
         self._trades_first = False
         self._trades.clear()
         # What is in the books is told with them.
         self._levels = {key: None for key in known if not channel.totals[key[:2]][key[2]]}
         channel.behind.add(self)
+
+    def _note_place(self, channel: Channel) -> None:
+        """The books are at least as new as now, and what is told of states is as it is now."""
+        book = channel.book
+        self._place = book.seq, book.epoch
+        self._states = {
+            symbol: State.HALTED if symbol in book.halted else State.OPEN
+            for symbol, _ in self._books
+            if symbol in book.halted or symbol in self._halted
+        }
 
     def release(self) -> None:
         """It was told all trades before the kept ones: those come next, and then the books."""
@@ -151,11 +174,17 @@ class Subscriber:
         elif self.channel is not None:
             self.channel.live.discard(self)
             self.channel.behind.add(self)
+            self._halted = set(self.channel.book.halted)
 
     def traded(self, line: bytes) -> None:
         """Keep a trade, or what else has its place among them."""
         self._trades.append(line)
         self._check()
+
+    def state_changed(self, line: bytes, symbol: str) -> None:
+        """Keep a change of state in its place among the trades."""
+        self._halted.add(symbol)  # if it is halted, or if this is not told any more
+        self.traded(line)
 
     def level_changed(self, symbol: str, side: Side, price: int) -> None:
         """Mark a level, unless it is still to come with its book."""
@@ -222,17 +251,23 @@ class Subscriber:
             if self._trades:
                 return self._next_trades()
             self._trades_first = False
-            self._place = channel.book.seq, channel.book.epoch
+            self._note_place(channel)
         if self._books:
             return self._next_of_book(channel)
         if self._place_owed:
             self._place_owed = False
-            return [channel.snapshot_end(*self._place)]
+            return [*self._told_states(channel), channel.snapshot_end(*self._place)]
         if self._trades:
             return self._next_trades()
         if self._levels:
             return self._next_levels(channel)
         return None
+
+    def _told_states(self, channel: Channel) -> list[bytes]:
+        states, self._states = self._states, {}
+        self._halted |= {symbol for symbol, state in states.items() if state is State.HALTED}
+        line, (seq, _) = channel.encoder.state, self._place
+        return [line(symbol, state, seq) for symbol, state in states.items()]
 
     def _next_trades(self) -> list[bytes]:
         lines, self._trades = self._trades[:CHUNK], self._trades[CHUNK:]

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import msgpack
 import msgspec
 
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import Trade
 from wood.model.instruments import Instruments
-from wood.model.orders import BUY, Side
-from wood.wire.numbers import packed, seconds
+from wood.model.orders import BUY, Reason, Side, State
+from wood.wire.numbers import duration, packed, seconds
 
 
 class MarketData(ABC):
@@ -26,6 +26,13 @@ class MarketData(ABC):
     @abstractmethod
     def level(self, symbol: str, side: Side, price: int, quantity: int, seq: int) -> bytes:
         """The total now resting at a price, 0 if the level is gone."""
+
+    @abstractmethod
+    def state(self, symbol: str, state: State, seq: int, reason: Reason | None = None) -> bytes:
+        """The state of an instrument: changed for a `reason`, or told with its book.
+
+        Empty where clients are not told.
+        """
 
 
 class BasicJson(MarketData):
@@ -60,6 +67,10 @@ class BasicJson(MarketData):
             quantities[quantity] if quantity else b"0",
         )
 
+    def state(self, symbol: str, state: State, seq: int, reason: Reason | None = None) -> bytes:
+        """Nothing: the base has no such line."""
+        return b""
+
 
 class SubscribedJson(BasicJson):
     """The same lines with `symbol` and `seq` at their end; a trade has its id there too."""
@@ -80,6 +91,10 @@ class SubscribedJson(BasicJson):
             symbol.encode(),
             seq,
         )
+
+    def state(self, symbol: str, state: State, seq: int, reason: Reason | None = None) -> bytes:
+        """A line."""
+        return encode(_state(symbol, state, seq, reason), "json")
 
 
 class SubscribedPacked(MarketData):
@@ -113,6 +128,17 @@ class SubscribedPacked(MarketData):
                 "seq": seq,
             }
         )
+
+    def state(self, symbol: str, state: State, seq: int, reason: Reason | None = None) -> bytes:
+        """A map."""
+        return encode(_state(symbol, state, seq, reason), "msgpack")
+
+
+def _state(symbol: str, state: State, seq: int, reason: Reason | None) -> dict[str, object]:
+    fields: dict[str, object] = {"type": "state", "symbol": symbol, "state": state.value}
+    if reason is not None:
+        fields["reason"] = reason.value
+    return fields | {"seq": seq}
 
 
 def subscribed(
@@ -158,9 +184,23 @@ def _of(fields: dict[str, object], partition: str | None) -> dict[str, object]:
     return fields if partition is None else fields | {"partition": partition}
 
 
-def error(code: ErrorCode, text: str, encoding: str) -> bytes:
-    """What a subscriber said was refused."""
-    return encode({"type": "error", "error": text, "code": code.value}, encoding)
+def error(
+    code: ErrorCode,
+    text: str,
+    encoding: str,
+    limit: Limit | None = None,
+    retry_after: int | None = None,
+) -> bytes:
+    """What a subscriber said was refused, by a `limit` perhaps; `retry_after` in microseconds."""
+    fields: dict[str, object] = {"type": "error", "error": text, "code": code.value}
+    if limit is not None:
+        fields["limit"] = limit.value
+    if retry_after is not None:
+        packed_up = encoding == "msgpack"
+        fields["retryAfter"] = (
+            retry_after / 1_000_000 if packed_up else msgspec.Raw(duration(retry_after))
+        )
+    return encode(fields, encoding)
 
 
 def encode(fields: dict[str, object], encoding: str) -> bytes:

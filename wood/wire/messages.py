@@ -82,6 +82,18 @@ class CancelAll(Message):
     anonymous_older_than: int | None = None
 
 
+class Halt(Message):
+    """Halt trading in an instrument. Only for operators."""
+
+    symbol: str | None = None
+
+
+class Resume(Message):
+    """Let trading in an instrument go on. Only for operators."""
+
+    symbol: str | None = None
+
+
 class Orders(Message):
     """List the open orders."""
 
@@ -141,6 +153,8 @@ Private = (
     | CancelOrder
     | AmendOrder
     | CancelAll
+    | Halt
+    | Resume
     | Orders
     | Instruments
     | Login

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgpack
 import msgspec
 
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     InstrumentsListed,
@@ -20,10 +20,15 @@ from wood.model.events import (
     OrderCanceled,
     OrdersListed,
     Places,
+    StateAnswered,
     Trade,
 )
 from wood.model.instruments import Instruments
-from wood.wire.numbers import packed
+from wood.model.orders import State
+from wood.wire.numbers import duration, packed
+
+ASKED = {State.HALTED: "halt", State.OPEN: "resume"}
+"""The message that asks for a state."""
 
 
 class Reports(ABC):
@@ -59,13 +64,23 @@ class Reports(ABC):
 
     @abstractmethod
     def error(
-        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+        self,
+        code: ErrorCode,
+        text: str,
+        order_id: int | None = None,
+        symbol: str | None = None,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
     ) -> bytes:
-        """A message was refused."""
+        """A message was refused, by a `limit` perhaps; `retry_after` is in microseconds."""
 
     @abstractmethod
     def all_canceled(self, event: AllCanceled) -> bytes:
         """The reply to `cancelAll`."""
+
+    @abstractmethod
+    def state(self, event: StateAnswered) -> bytes:
+        """The reply to `halt` and `resume`."""
 
     @abstractmethod
     def orders(self, event: OrdersListed) -> bytes:
@@ -128,18 +143,37 @@ class JsonReports(Reports):
         return b'{"message":"heartbeat"}\n'
 
     def error(
-        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+        self,
+        code: ErrorCode,
+        text: str,
+        order_id: int | None = None,
+        symbol: str | None = None,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
     ) -> bytes:
         """A line."""
         parts = b'{"message":"error","error":%b,"code":"%b"' % (_json(text), code.encode())
         if order_id is not None:
             parts += b',"orderId":%d' % order_id
-        return parts + self._ends.get(symbol or self._default, b"}\n")
+        end = self._ends.get(symbol or self._default, b"}\n")
+        if limit is None and retry_after is None:
+            return parts + end
+        parts += end.removesuffix(b"}\n")
+        if limit is not None:
+            parts += b',"limit":"%b"' % limit.encode()
+        if retry_after is not None:
+            parts += b',"retryAfter":%b' % duration(retry_after)
+        return parts + b"}\n"
 
     def all_canceled(self, event: AllCanceled) -> bytes:
         """A line."""
         end = self._ends[event.symbol or self._default]
         return b'{"message":"cancelAll","canceled":%d%b' % (event.count, end)
+
+    def state(self, event: StateAnswered) -> bytes:
+        """A line."""
+        words = (ASKED[event.state].encode(), event.symbol.encode(), event.state.encode())
+        return b'{"message":"%b","symbol":"%b","state":"%b"}\n' % words
 
     def orders(self, event: OrdersListed) -> bytes:
         """A line."""
@@ -220,17 +254,34 @@ class PackedReports(Reports):
         return self._pack({"message": "heartbeat"})
 
     def error(
-        self, code: ErrorCode, text: str, order_id: int | None = None, symbol: str | None = None
+        self,
+        code: ErrorCode,
+        text: str,
+        order_id: int | None = None,
+        symbol: str | None = None,
+        limit: Limit | None = None,
+        retry_after: int | None = None,
     ) -> bytes:
         """A map."""
         fields: Fields = {"message": "error", "error": text, "code": code.value}
         if order_id is not None:
             fields["orderId"] = order_id
-        return self._pack(fields, symbol)
+        if symbol is not None and symbol != self._default:
+            fields["symbol"] = symbol
+        if limit is not None:
+            fields["limit"] = limit.value
+        if retry_after is not None:
+            fields["retryAfter"] = retry_after / 1_000_000
+        return self._pack(fields)
 
     def all_canceled(self, event: AllCanceled) -> bytes:
         """A map."""
         return self._pack({"message": "cancelAll", "canceled": event.count}, event.symbol)
+
+    def state(self, event: StateAnswered) -> bytes:
+        """A map."""
+        asked, state = ASKED[event.state], event.state.value
+        return self._pack({"message": asked, "symbol": event.symbol, "state": state})
 
     def orders(self, event: OrdersListed) -> bytes:
         """A map."""

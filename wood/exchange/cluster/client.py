@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermission
 from wood.exchange.cluster.addresses import Seeds, seeds, without_password
 from wood.exchange.cluster.connections import MasterConnection, MasterConnectionTLS, MasterPool
 from wood.exchange.cluster.faults import FAILURES, Fault, as_broken, fault
-from wood.exchange.cluster.masters import NoMaster, finder
+from wood.exchange.cluster.masters import ANONYMOUS, NoMaster, finder
 from wood.model.errors import ConfigError
 
 __all__ = [
@@ -71,6 +71,7 @@ def connect(url: str, key: str, *, single: bool = False) -> Client:
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
         "socket_read_size": 262_144,
+        **ANONYMOUS,
     }
     if not url.startswith("unix:"):
         settings["socket_keepalive"] = True
@@ -114,8 +115,13 @@ async def check_server(client: Client, url: str, *, persist: bool) -> None:
         except BusyLoadingError:
             log.info("Redis is loading its data")
             await asyncio.sleep(_LONGEST_WAIT / 5)
-        except (AuthenticationError, NoPermissionError) as error:
+        except AuthenticationError as error:
             raise ConfigError(f"Redis does not let us in ({error}): check --redis") from None
+        except NoPermissionError as error:
+            raise ConfigError(
+                f"Redis does not let the user of --redis use INFO ({error}); deploy/redis.acl has "
+                "all that it needs"
+            ) from None
         except NoMaster as error:
             raise ConfigError(f"--redis {without_password(url)}: {error}") from None
         except FAILURES as error:

@@ -5,9 +5,10 @@ from typing import Any
 
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.layout import Layout
+from wood.exchange.cluster.rights import check_rights
 from wood.exchange.exchange import Exchange
 from wood.exchange.partitioned import PartitionedExchange
-from wood.model.instruments import Instruments
+from wood.model.instruments import PARTITION, Instruments
 
 
 async def cluster_engine(
@@ -20,7 +21,11 @@ async def cluster_engine(
     make = partial(_partition, url, prefix, options)
     layout = Layout(url, prefix)
     try:
+        await layout.check_server()
+        await check_rights(url, prefix, PARTITION)
         tags = await layout.settle(instruments.partitions)
+        for tag in {*tags.values()} - {PARTITION}:
+            await check_rights(url, prefix, tag)  # another master has users of its own
         await layout.agree(instruments)
         await layout.admit(tags)
     finally:

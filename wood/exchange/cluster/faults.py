@@ -56,6 +56,17 @@ def fault(error: Exception) -> Fault:
     return Fault.BROKEN
 
 
+# What scripts say differs: Redis 7.0, 7.2 and later, Valkey.
+_DENIED = ("NOPERM", "ACL failure in script", "The user executing the script can't")
+
+
+def is_denied(error: Exception) -> bool:
+    """Whether the user has not the right to something, also if a script found that out."""
+    if isinstance(error, NoPermissionError):
+        return True
+    return isinstance(error, ResponseError) and any(text in str(error) for text in _DENIED)
+
+
 @contextmanager
 def as_broken() -> Iterator[None]:
     """uvloop raises RuntimeError for what is written to a transport that has just been closed."""

@@ -18,6 +18,9 @@ has a time to live. Nothing else in the database is ever touched.
     owned           zset    `participant symbol id`, score 0: whose open orders
     participants    hash    name -> [SHA-256 of the token, added, operator, disabled]; no start of a
                             node and no `wood reset` clears it
+    limits          hash    participant -> its own limits, a MessagePack map of symbol, or `*` for
+                            all, to a map of the fields of `Limits` that it has; cleared as
+                            little as the participants
     sessions        hash    session -> [participant, generation, writer, cancel on disconnect]:
                             those who have logged in and have a connection
     present         zset    `participant session`, score 0: the same by participant
@@ -26,8 +29,6 @@ has a time to live. Nothing else in the database is ever touched.
                             0 for one who was disabled
     state           hash    halted:<symbol> -> why, of those that are; last:<symbol> -> the price of
                             the last trade in ticks
-    limits          hash    participant -> its own limits: a MessagePack map of symbols, or `*`, to
-                            maps of limits, see model/limits.py; cleared as little as participants
     rates           zset    participant -> when its bucket of messages is full again, in
                             microseconds; those that are full are removed
     partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself

@@ -37,9 +37,13 @@ class Layout:
         self._url = url
         self._client = connect(url, self._key)
 
+    async def check_server(self) -> None:
+        """Whether the server is there and will do. Raises `ConfigError`."""
+        await check_server(self._client, self._url, persist=False)
+
     async def tags(self) -> dict[str, str]:
         """By partition, the first one first. Raises `ConfigError` and what the client raises."""
-        await check_server(self._client, self._url, persist=False)
+        await self.check_server()
         return await self.look()
 
     async def look(self) -> dict[str, str]:
@@ -96,20 +100,24 @@ class Layout:
 
     async def forget(self) -> None:
         """All is cleared: instruments may go elsewhere. Raises what the client raises."""
-        await self._client.delete(self._listed)
+        await self._client.unlink(self._listed)
 
     async def admit(self, tags: Mapping[str, str]) -> None:
         """Let the participants log in to partitions that are new. Raises what the client raises."""
         known = await self._client.hgetall(Keys(self._prefix).participants)
+        limits = await self._client.hgetall(Keys(self._prefix).limits)
         for tag in tags.values():
-            key = Keys(self._prefix, tag).participants
+            keys = Keys(self._prefix, tag)
             if tag == PARTITION or not known:
                 continue
-            client: Client = connect(self._url, key)
+            client: Client = connect(self._url, keys.participants)
             try:
-                there = set(await client.hkeys(key))
+                there = set(await client.hkeys(keys.participants))
                 for name in known.keys() - there:
-                    await client.hsetnx(key, name, known[name])
+                    # The limits first: nobody shall be let in without them.
+                    if name in limits:
+                        await client.hsetnx(keys.limits, name, limits[name])
+                    await client.hsetnx(keys.participants, name, known[name])
             finally:
                 await client.aclose()
 

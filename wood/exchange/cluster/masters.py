@@ -3,10 +3,16 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -18,6 +24,16 @@ from wood.exchange.cluster.faults import FAILURES, as_broken
 
 PATIENCE = 1.0
 """Seconds for a sentinel, or a node of a Redis Cluster, to say who is the master."""
+
+
+# The library would tell its own name and version, for which a user needs a right that some servers
+# do not know (CLIENT SETINFO). Which option keeps it from that depends on the version.
+ANONYMOUS: dict[str, Any] = (
+    {"driver_info": None}
+    if "driver_info" in signature(AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
+"""Options of a connection that says nothing of itself."""
 
 
 class NoMaster(ConnectionBroken):
@@ -237,6 +253,7 @@ def _address_in(row: Iterable[Any], asked: Address) -> Address:
 def _client(host: Address, tls: bool, options: dict[str, Any]) -> Any:
     """A client of one server for one question."""
     settings = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE} | options
+    settings |= ANONYMOUS
     settings |= {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": False}
     kind = SSLConnection if tls else Connection
     pool = ConnectionPool(kind, host=host[0], port=host[1], **settings)

@@ -1,6 +1,5 @@
 """The participants of a cluster, in Redis: `lua/participant.lua` changes them, one at a time."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgpack
@@ -9,12 +8,16 @@ from wood.exchange.cluster.client import FAILURES, Client, Fault, check_server, 
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.layout import Layout
 from wood.exchange.cluster.scripts import PARTICIPANT
+from wood.exchange.limits import LimitChanges
 from wood.exchange.participants import ParticipantStore, participant_from
 from wood.model.errors import ConfigError
 from wood.model.instruments import PARTITION
 from wood.model.participants import Participant
 
 _FIELDS = ("digest", "added", "operator", "disabled")
+
+_Arguments = tuple[str | bytes | int, ...]
+"""Those of the script, but for the channels."""
 
 
 class ClusterParticipants(ParticipantStore):
@@ -34,8 +37,9 @@ class ClusterParticipants(ParticipantStore):
         """All of them, by name. Raises `ConfigError` also if there is no Redis."""
         await check_server(self._client, self._url, persist=False)
         found = await self._client.hgetall(self._keys.participants)
+        limits = await self._client.hgetall(self._keys.limits)
         try:
-            return dict(read_record(name, record) for name, record in found.items())
+            return dict(read_record(name, found[name], limits.get(name)) for name in found)
         except ValueError as error:
             raise ConfigError(f"{self._keys.participants}: {error}") from None
 
@@ -52,9 +56,21 @@ class ClusterParticipants(ParticipantStore):
     async def _flag(self, name: str, disabled: bool) -> bool:
         return await self._run(name, "disable" if disabled else "enable")
 
-    async def _run(self, name: str, change: str, hashed: str = "", operator: bool = False) -> bool:
+    async def _limit(self, name: str, symbol: str, changes: LimitChanges) -> bool:
+        packed = {field: False if value is None else value for field, value in changes.items()}
+        return await self._run(name, "limit", symbol=symbol, packed=msgpack.packb(packed))
+
+    async def _run(
+        self,
+        name: str,
+        change: str,
+        hashed: str = "",
+        operator: bool = False,
+        symbol: str = "",
+        packed: bytes = b"",
+    ) -> bool:
         await check_server(self._client, self._url, persist=False)
-        arguments = name, change, hashed, int(operator)
+        arguments = name, change, hashed, int(operator), symbol, packed
         try:
             done = await _change(self._client, self._keys, arguments)
         except FAILURES as error:
@@ -68,7 +84,7 @@ class ClusterParticipants(ParticipantStore):
             ) from None
         if done:
             try:
-                await self._change_copies(arguments)
+                await self._change_copies(name, change, arguments)
             except (*FAILURES, ConfigError) as error:
                 then = f"its token is lost: {_rotate(name)}, in all" if hashed else "do it again"
                 raise ConfigError(
@@ -77,8 +93,7 @@ class ClusterParticipants(ParticipantStore):
                 ) from None
         return done
 
-    async def _change_copies(self, arguments: tuple[str, str, str, int]) -> None:
-        name, change, *_ = arguments
+    async def _change_copies(self, name: str, change: str, arguments: _Arguments) -> None:
         layout = Layout(self._url, self._prefix)
         try:
             tags = await layout.tags()
@@ -95,34 +110,59 @@ class ClusterParticipants(ParticipantStore):
                     await client.hset(keys.participants, name, record)
                 else:
                     await client.hsetnx(keys.participants, name, record)
+                if change in ("disable", "enable"):
                     await _change(client, keys, arguments)
+                if change in ("add", "limit"):
+                    await self._copy_limits(client, keys, name)
             finally:
                 await client.aclose()
+
+    async def _copy_limits(self, client: Client, keys: Keys, name: str) -> None:
+        """Of two who change them at once, neither may leave behind what the other has replaced."""
+        limits: bytes | None = await self._client.hget(self._keys.limits, name)
+        while True:
+            if limits is None:
+                await client.hdel(keys.limits, name)
+            else:
+                await client.hset(keys.limits, name, limits)
+            copied, limits = limits, await self._client.hget(self._keys.limits, name)
+            if limits == copied:
+                return
 
 
 def _rotate(name: str) -> str:
     return f"'wood participant rotate {name}' gives it another"
 
 
-async def _change(client: Client, keys: Keys, arguments: tuple[str, str, str, int]) -> bool:
-    where = [keys.participants, keys.leaving, keys.meta]
+async def _change(client: Client, keys: Keys, arguments: _Arguments) -> bool:
+    where = [keys.participants, keys.leaving, keys.meta, keys.limits]
     done: int = await PARTICIPANT.run(client, where, *arguments, keys.channels())
     return done == 1
 
 
-def read_record(name: bytes, record: bytes) -> tuple[str, Participant]:
-    """A field of the hash and its value. Raises `ValueError`, with one line that says why."""
+def read_record(name: bytes, record: bytes, limits: bytes | None = None) -> tuple[str, Participant]:
+    """A field of the hash and its value, with that of the limits.
+
+    Raises `ValueError`, with one line that says why.
+    """
     text = name.decode()
-    return text, participant_from(text, dict(zip(_FIELDS, _values(text, record), strict=True)))
+    values = _values(record)
+    if len(values) != len(_FIELDS):
+        raise ValueError(f"participant {text}: the record cannot be read")
+    fields = dict(zip(_FIELDS, values, strict=True))
+    if limits is not None:
+        [*found] = _values(limits)
+        if len(found) != 1:
+            raise ValueError(f"participant {text}: its limits cannot be read")
+        [fields["limits"]] = found
+    return text, participant_from(text, fields)
 
 
-def _values(name: str, record: bytes) -> Iterable[Any]:
+def _values(record: bytes) -> list[Any]:
+    """MessagePack values that follow each other; none if they cannot be read."""
     unpacker = msgpack.Unpacker()
     unpacker.feed(record)
     try:
-        values = list(unpacker)
+        return list(unpacker)
     except (ValueError, msgpack.UnpackException):
-        values = []
-    if len(values) != len(_FIELDS):
-        raise ValueError(f"participant {name}: the record cannot be read")
-    return values
+        return []

@@ -48,7 +48,8 @@ def run_book(settings: Settings, resting: int) -> BookReport:
 
 def drawn(settings: Settings) -> list[Request]:
     """The requests of one round."""
-    flow = Flow(settings.connections, settings.cancel_share, settings.spread, settings.seed)
+    drawn = settings.connections, settings.cancel_share, settings.spread, settings.seed
+    flow = Flow(*drawn, apart=settings.apart)
     return flow.take(settings.orders)
 
 

@@ -45,11 +45,11 @@ def unused_id() -> int:
 class Flow:
     """An endless sequence of requests by `participants` who take turns, one request each.
 
-    Prices are normal around `MID` with a deviation of `spread` units; sides are even; a share of
-    `cancel_share` of the requests cancels the participant's own oldest open order. What is open
-    is known from a book in which the flow is played as it is drawn. A server sees the requests of
-    different connections in a slightly different order, so that a few cancels come too late there,
-    as they do in any market.
+    Prices are normal around `MID` with a deviation of `spread` units; sides are even, or, if they
+    are to be `apart`, participants in turn only buy and only sell; a share of `cancel_share` of the
+    requests cancels the participant's own oldest open order. What is open is known from a book in
+    which the flow is played as it is drawn. A server sees the requests of different connections in
+    a slightly different order, so that a few cancels come too late there, as they do in any market.
     """
 
     def __init__(
@@ -59,10 +59,17 @@ class Flow:
         spread: float,
         seed: int,
         first_id: int | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         self.participants = [f"bench-{number}" for number in range(participants)]
         self._cancel_share = cancel_share
         self._spread = spread
+        self._sides = (
+            {name: SELL if number % 2 else BUY for number, name in enumerate(self.participants)}
+            if apart
+            else {}
+        )
         self._random = Random(seed)
         self._next_id = unused_id() if first_id is None else first_id
         self._turn = 0
@@ -112,6 +119,7 @@ class Flow:
         self._next_id += 1
         self._ids[participant].append(order_id)
         side = BUY if random.random() < 0.5 else SELL
+        side = self._sides.get(participant, side)
         price = max(1, round(random.gauss(MID, self._spread)))
         quantity = 1 + int(random.random() * MAX_QUANTITY)
         return NewOrder(participant, "", 0, SYMBOL, order_id, side, price, quantity)

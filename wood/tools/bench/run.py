@@ -61,7 +61,8 @@ async def _rounds(
     settings: Settings, sides: Sides, target: list[Measured], ceiling: list[Measured]
 ) -> None:
     """Play all rounds; add what they show to the lists as soon as a pair is complete."""
-    flow = Flow(settings.connections, settings.cancel_share, settings.spread, settings.seed)
+    drawn = settings.connections, settings.cancel_share, settings.spread, settings.seed
+    flow = Flow(*drawn, apart=settings.apart)
     await _play(sides.in_turn(0), await draw(flow, max(1, round(settings.orders * WARM_UP))))
     for number in range(settings.rounds):
         pair = await _play(sides.in_turn(number), await draw(flow, settings.orders))

@@ -25,11 +25,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     orders: int = 200_000
     cancel_share: float = 0.15
     spread: float = 10.0
+    apart: bool = False
     seed: int = 1
     batch: int = 256
     ceiling: bool = False
     pairs: int = 5
     timeout: float = 30.0
+    tls: bool = False
+    tls_ca: str | None = None
+    tls_client_cert: str | None = None
+    tls_client_key: str | None = None
 
     @property
     def rounds(self) -> int:

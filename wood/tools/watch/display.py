@@ -28,7 +28,7 @@ class Display(Protocol):
 
 
 class PlainLines:
-    """A line for each level and trade."""
+    """A line for each level, trade and state."""
 
     def show(self, messages: Iterable[Message]) -> None:
         """Print `messages`. Raises `BrokenPipeError` when nobody reads them any more."""

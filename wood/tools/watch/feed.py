@@ -36,6 +36,12 @@ class Trade(Struct, frozen=True, gc=False, tag_field="type", tag="trade"):
     quantity: Decimal
 
 
+class StateTold(Struct, frozen=True, gc=False, tag_field="type", tag="state"):
+    """Whether the instrument is traded. Only one who chose a symbol is told."""
+
+    state: Literal["open", "halted"]
+
+
 class Subscribed(Struct, frozen=True, gc=False, tag_field="type", tag="subscribed"):
     """From here on the feed is that of the chosen symbol; a fresh book follows."""
 
@@ -54,7 +60,7 @@ class FeedRefusal(Struct, frozen=True, gc=False, tag_field="type", tag="error"):
     error: str
 
 
-Message = Level | Trade | Subscribed | SnapshotEnd | EpochBegan
+Message = Level | Trade | StateTold | Subscribed | SnapshotEnd | EpochBegan
 
 _decoder: json.Decoder[Message | FeedRefusal] = json.Decoder(Message | FeedRefusal)
 

@@ -7,7 +7,7 @@ from heapq import nlargest, nsmallest
 
 from msgspec import Struct
 
-from wood.tools.watch.feed import Level, Message, Subscribed, Trade
+from wood.tools.watch.feed import Level, Message, StateTold, Subscribed, Trade
 
 Levels = list[tuple[Decimal, Decimal]]
 """(price, total quantity), best price first."""
@@ -67,6 +67,7 @@ class Market:
         self.trades = 0
         self.volume = Decimal(0)
         self.last: TapeLine | None = None
+        self.halted = False
 
     def apply(self, messages: Iterable[Message]) -> None:
         """Fold `messages` into the market, in order."""
@@ -78,6 +79,9 @@ class Market:
                 self._print(message)
             elif isinstance(message, Subscribed):
                 self.book.clear()
+                self.halted = False
+            elif isinstance(message, StateTold):
+                self.halted = message.state == "halted"
 
     def _print(self, trade: Trade) -> None:
         """Print a trade on the tape, newest first."""

@@ -77,7 +77,8 @@ class Screen:
         )
         # A Text, since a string would be read as markup.
         name = self.symbol or "default instrument"
-        title = Text(f"{name} at {self.address}", style="not dim bold")
+        title = Text("HALTED " if market.halted else "", style="red")
+        title.append(f"{name} at {self.address}", style="not dim bold")
         return Panel(row, title=title, subtitle="Ctrl-C ends", border_style="dim")
 
     def _ladder(self, market: Market, width: int, height: int) -> Panel:

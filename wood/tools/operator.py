@@ -1,16 +1,22 @@
-"""Cancelling the orders of others, as an operator does it through the private port."""
+"""What an operator does through the private port: cancels for others, halts, resumes."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 from msgspec import DecodeError, Struct, json
 
+from wood.client.text import printable
 from wood.model.errors import WoodError
+from wood.model.orders import State
 from wood.tools.connection import lost, open_connection
 from wood.tools.errors import UnexpectedReply
 
 PATIENCE = 60.0
 """Seconds for one answer; a login after some that failed is answered late on purpose."""
+
+MOST = 500
+"""Characters of a refusal that are shown to the person."""
 
 
 class Refused(WoodError):
@@ -53,6 +59,30 @@ async def cancel_anonymous(
     return total
 
 
+async def change_state(
+    host: str,
+    port: int,
+    operator: str,
+    token: str,
+    symbols: Sequence[str],
+    state: State,
+    *,
+    patience: float = PATIENCE,
+) -> AsyncGenerator[str, None]:
+    """Halt `symbols`, or let them go on, one after the other; gives each once it is done.
+
+    Raises `WoodError`; those that were given before have changed nevertheless.
+    """
+    dialogue = await _Dialogue.begin(host, port, patience)
+    try:
+        await dialogue.log_in(operator, token)
+        for symbol in symbols:
+            await dialogue.change_state(symbol, state)
+            yield symbol
+    finally:
+        await dialogue.end()
+
+
 def orders(count: int) -> str:
     """So many orders, in words."""
     return f"{count} order" if count == 1 else f"{count} orders"
@@ -65,6 +95,8 @@ class _Reply(Struct, rename="camel"):
     error: str | None = None
     code: str = "no code"
     canceled: int | None = None
+    symbol: str | None = None
+    state: str | None = None
     type: object = None
 
 
@@ -99,6 +131,12 @@ class _Dialogue:
             raise UnexpectedReply("the server did not say how many orders it cancelled")
         return reply.canceled
 
+    async def change_state(self, symbol: str, state: State) -> None:
+        """Have `symbol` in `state`."""
+        reply = await self._ask("halt" if state is State.HALTED else "resume", symbol=symbol)
+        if (reply.symbol, reply.state) != (symbol, state):
+            raise UnexpectedReply(f"the server did not say that {symbol} is {state}")
+
     async def end(self) -> None:
         """Close the connection, whatever became of it."""
         self._writer.close()
@@ -109,14 +147,16 @@ class _Dialogue:
         try:
             line = json.encode({"message": message, **values}) + b"\n"
         except UnicodeEncodeError:
-            raise WoodError("a name or a token is text in UTF-8; this one is not") from None
+            text = "a name, a token or a symbol is text in UTF-8; this one is not"
+            raise WoodError(text) from None
         try:
             async with asyncio.timeout(self._patience):
                 self._writer.write(line)
                 await self._writer.drain()
                 while (reply := await self._next()).message != message:
                     if reply.error is not None:
-                        raise Refused(f"the server refuses: {reply.error} ({reply.code})")
+                        why = f"{reply.error[:MOST]} ({reply.code[:MOST]})"
+                        raise Refused(f"the server refuses: {printable(why)}")
                 return reply
         except TimeoutError:
             host, port = self._where
