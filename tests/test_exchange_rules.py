@@ -125,6 +125,10 @@ class HaltTests(RulesTests):
             {"WOOD": OPEN, "PEAR": HALTED},
             {"WOOD": HALTED, "PEAR": OPEN},
         ]
+        halts: list[Command] = [change(HALTED), change(HALTED, "PEAR")]
+        [*_, last] = self.told(NO_RULES, halts, [change(OPEN), listing])
+        assert isinstance(last, InstrumentsListed)
+        assert last.states == {"WOOD": OPEN, "PEAR": HALTED}
 
     def test_a_snapshot_tells_who_is_halted(self) -> None:
         async def test() -> None:
@@ -304,10 +308,12 @@ class LimitTests(RulesTests):
         async def test() -> None:
             async with self.engine() as engine:
                 await engine.say(order("own", 1, BUY, 100, 9))
-                await engine.have(known(WOOD=Limits(order_quantity=3, position=5)))
+                await engine.have(known(WOOD=Limits(order_quantity=3, order_value=5, position=5)))
                 # Nobody is hindered from making less of it.
                 for command in (amend("own", 1, None, 8), amend("own", 1, 99, None)):
                     assert not kinds(await engine.say(command))
+                [dear] = await engine.say(amend("own", 1, 101, None))
+                assert limits_met([dear]) == [Limit.ORDER_VALUE]
                 events = await engine.say(amend("own", 1, None, 9), order("own", 2, BUY, 100, 4))
                 assert limits_met(events) == [Limit.ORDER_QUANTITY] * 2
                 assert limits_met(await engine.say(order("own", 2, SELL, 110, 3))) == [None]
