@@ -4,7 +4,6 @@ import pytest
 
 from tests.support import run_wood_here
 from tests.test_cli_cancel import LOGGED_IN, LOGIN, WHO, Serve, error, mistake, serve
-from wood.tools.errors import printable
 
 __all__ = ["serve"]  # the fixture
 
@@ -57,11 +56,6 @@ def test_what_a_server_says_cannot_command_the_terminal(serve: Serve) -> None:
     assert r"\x1b[2J\x9b1m\u202e\r\nok" in line
     assert line.endswith(r"(\x07)")
     assert len(line) < 1000
-
-
-def test_what_can_be_printed_is_left_as_it_is() -> None:
-    assert printable("größer als 5 €, say 'x' \\n") == "größer als 5 €, say 'x' \\n"
-    assert printable("\ud800") == r"\ud800"
 
 
 @pytest.mark.parametrize("word", ["halt", "resume"])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.sessions import log_in
-from tests.support import Peer, Server, create, eventually, run_wood_here
+from tests.support import Peer, Server, create, eventually, run_wood, run_wood_here
 from wood.client import Client, PublicClient, QueryRefused, State, StateChanged
 
 INSTRUMENTS = ("--instrument", "WOOD", "--instrument", "PEAR")
@@ -156,9 +156,67 @@ def test_with_the_client_library(venue: Venue) -> None:
     asyncio.run(play(), debug=True)
 
 
+def test_of_several_partitions_each_halts_its_own(
+    redis_url: str, prefix: str, start_server: Callable[..., Server]
+) -> None:
+    where = ("--redis", redis_url, "--prefix", prefix)
+    added = run_wood_here("participant", "add", "root", "--operator", *where)
+    who = {"WOOD_OPERATOR": "root", "WOOD_TOKEN": added.stdout.strip()}
+    listed = ("--instrument", "WOOD", "--instrument", "GOLD@metals")
+    asked, seen = Cluster(start_server, redis_url, prefix, *listed, nodes=2).nodes
+    venue = Venue(asked, seen, who)
+    with seen.watcher() as watcher, seen.trader() as alice:
+        watcher.send({"message": "subscribe", "symbols": ["WOOD", "GOLD"]})
+        begun = watcher.messages(3)
+        assert [line.get("partition") for line in begun] == [None, "main", "metals"]
+        assert venue.wood("halt", "GOLD", "WOOD") == "GOLD is halted\nWOOD is halted\n"
+        assert {line["symbol"] for line in watcher.messages(2)} == {"GOLD", "WOOD"}
+        assert venue.wood("resume", "WOOD") == "WOOD is open\n"
+        assert (watcher.message()["symbol"], states(seen)) == (
+            "WOOD",
+            {"WOOD": "open", "GOLD": "halted"},
+        )
+        assert alice.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
+        refused = alice.ask(create(1, "BUY", 5, 1) | {"symbol": "GOLD"})
+        assert (refused["code"], refused["symbol"]) == ("halted", "GOLD")
+    late = seen.watcher()
+    with late:
+        late.send({"message": "subscribe", "symbols": ["WOOD", "GOLD"]})
+        told = [late.message() for _ in range(6)]
+        kinds = [(line["type"], line.get("symbol", line.get("partition"))) for line in told]
+        assert kinds[2:] == [
+            *(("orderbook", "WOOD"), ("snapshot", "main")),
+            *(("state", "GOLD"), ("snapshot", "metals")),
+        ]
+
+
 def test_it_outlives_the_one_who_asked(venue: Venue) -> None:
     """Nothing of it is the operator's connection's, or its node's."""
     venue.wood("halt", "WOOD")
     if venue.asked is not venue.seen:
         venue.asked.kill()
     eventually(lambda: states(venue.seen) == {"WOOD": "halted", "PEAR": "open"}, "the halt")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_with_persist_it_outlives_all_nodes(
+    kept: bool,
+    redis_url: str,
+    prefix: str,
+    start_server: Callable[..., Server],
+) -> None:
+    where = ("--redis", redis_url, "--prefix", prefix)
+    added = run_wood_here("participant", "add", "root", "--operator", *where)
+    options = (*INSTRUMENTS, "--lease", "1", *(["--persist"] if kept else []))
+    cluster = Cluster(start_server, redis_url, prefix, *options, nodes=1)
+    who = {"WOOD_OPERATOR": "root", "WOOD_TOKEN": added.stdout.strip()}
+    Venue(cluster.nodes[0], cluster.nodes[0], who).wood("halt", "WOOD")
+    exported = run_wood("export", *where).stdout
+    assert '"halted"' in exported
+    assert '"operator"' in exported
+    assert cluster.nodes[0].stop() == 0
+    node = cluster.start()
+    assert states(node)["WOOD"] == ("halted" if kept else "open")
+    watcher, told = subscribed(node, "WOOD")
+    watcher.socket.close()
+    assert [line["type"] for line in told if line["type"] == "state"] == ["state"] * kept

@@ -176,3 +176,23 @@ def test_of_one_who_resumes_the_states_come_with_the_books() -> None:
         *("trade", "state", "orderbook", "state", "snapshot"),
     ]
     assert states(client) == [("WOOD", "halted", "operator", 7), ("WOOD", "halted", None, 10)]
+
+
+def test_what_one_was_told_who_has_not_caught_up_is_taken_back() -> None:
+    """Of a halt that came while it was behind, and of one that came with the books."""
+    market = Market()
+    slow = market.join(Client(), WOOD)
+    slow.room = 0
+    market.happen(market.trade(14500, 1))
+    market.happen(changed(market, "halted"))
+    slow.read_on(1)
+    late = Client()
+    late.room = 1
+    market.join(late, WOOD)
+    for client in (slow, late):
+        assert [line[1] for line in states(client)] == ["halted"]
+        assert not client.subscriber.is_live
+    anew(market)
+    for client in (slow, late):
+        client.read_on(10**9)
+        assert states(client) == [("WOOD", "open", None, market.seq)]

@@ -238,7 +238,7 @@ def test_a_node_that_stops_waits_for_no_header(monkeypatch: pytest.MonkeyPatch) 
         reader, writer = await asyncio.open_connection(*address)
         writer.write(LINE + b'{"message":"cancelAll"}\n')
         muted, mute = await asyncio.open_connection(*address)
-        await until(lambda: len(exchange.waiting) == 1 and len(here._introductions) == 1)
+        await until(lambda: len(exchange.waiting) == 1 and len(here._newcomers) == 1)
         stopping = asyncio.create_task(here.stop())
         assert await muted.read() == b""
         assert not stopping.done()
@@ -262,10 +262,10 @@ def test_those_who_say_nothing_have_a_limit(
         address = "127.0.0.1", here.port("private")
         streams = [await asyncio.open_connection(*address) for _ in range(4)]
         assert await streams[3][0].read() == b""
-        assert len(here._introductions) == 3
+        assert len(here._newcomers) == 3
         for _, writer in streams:
             writer.close()
-        while here._introductions:
+        while here._newcomers:
             await asyncio.sleep(0)
         await here.stop()
 
@@ -296,11 +296,11 @@ def test_who_is_trusted(networks: str, host: str, trusted: bool) -> None:
     class Host:
         asked = 0
 
-        def awaits(self, introduction: introduction.Introduction) -> bool:
+        def awaits(self, newcomer: introduction.Newcomer) -> bool:
             self.asked += 1
             return True
 
-        def introduced(self, introduction: introduction.Introduction) -> None:
+        def introduced(self, newcomer: introduction.Newcomer) -> None:
             pass
 
     async def test() -> None:

@@ -88,8 +88,8 @@ class Transport(asyncio.Transport):
 class Owner:
     """A node with room for one."""
 
-    def opened(self, connection: Connection) -> bool:
-        return True
+    def opened(self, connection: Connection) -> None:
+        return None
 
     def finished(self, connection: Connection) -> None:
         pass

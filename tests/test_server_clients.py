@@ -256,6 +256,7 @@ class TestLimits:
             assert first.ask(ALL) == second.ask(ALL) == NOTHING_CANCELED
             with server.trader() as third:
                 error = {"message": "error", "error": "too many connections", "code": "limit"}
+                error["limit"] = "connections"
                 assert third.message() == error
                 assert third.line() == b""
             with server.watcher() as fourth:

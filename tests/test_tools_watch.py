@@ -427,6 +427,21 @@ def test_another_instrument(
     assert run.end() == 0
 
 
+def test_a_halt_is_a_line(
+    start_server: Callable[..., Server], watch: Callable[..., Watcher], tmp_path: Path
+) -> None:
+    where = ("--participants", str(tmp_path / "participants.json"))
+    token = run_wood_here("participant", "add", "root", "--operator", *where).stdout.strip()
+    server = start_server(*where)
+    who = {"WOOD_OPERATOR": "root", "WOOD_TOKEN": token}
+    run = watch(server, "--symbol", "WOOD")
+    run_wood_here("halt", "WOOD", "-p", str(server.private), **who)
+    assert run.until(1) == ["state halted"]
+    run_wood_here("resume", "WOOD", "-p", str(server.private), **who)
+    assert run.until(2) == ["state halted", "state open"]
+    assert run.end() == 0
+
+
 def test_an_unknown_instrument(server: Server) -> None:
     ended = run_wood("watch", "-p", str(server.public), "--symbol", "NOPE")
     assert (ended.returncode, ended.stdout) == (1, "")

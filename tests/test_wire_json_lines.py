@@ -75,6 +75,8 @@ def test_a_login() -> None:
         (b'{"message":"cancelOrder","orderId":"1"}', messages.CancelOrder),
         (b'{"message":"amendOrder","orderId":1,"price":2}', messages.AmendOrder),
         (b'{"message":"cancelAll","symbol":null}', messages.CancelAll),
+        (b'{"message":"halt","symbol":"WOOD"}', messages.Halt),
+        (b'{"message":"resume"}', messages.Resume),
         (b'{"message":"cancelAll","participant":"A"}', messages.CancelAll),
         (b'{"message":"cancelAll","anonymousOlderThan":3600}', messages.CancelAll),
         (b'{"message":"login","participant":"A"}', messages.Login),
@@ -138,6 +140,7 @@ def test_of_a_key_given_twice_the_last_counts() -> None:
         (CREATE[:-1] + b',"seq":true}', "seq must be an integer"),
         (CREATE[:-1] + b',"seq":1.0}', "seq must be an integer"),
         (b'{"message":"cancelAll","participant":1}', "participant must be a string"),
+        (b'{"message":"halt","symbol":["WOOD"]}', "symbol must be a string"),
         (
             b'{"message":"cancelAll","anonymousOlderThan":"1"}',
             "anonymousOlderThan must be an integer",

@@ -8,6 +8,7 @@ from msgspec import json
 from rich.console import Console, RenderableType
 
 from wood.cli.numbers import FiniteRange
+from wood.cli.tls import tls_options
 from wood.tools.bench.book import run_book
 from wood.tools.bench.report import Report
 from wood.tools.bench.resting import FEW
@@ -126,6 +127,7 @@ _option = partial(click.option, show_envvar=True)
     default=_DEFAULT.timeout,
     help="Seconds without any answer after which the server is given up.",
 )
+@tls_options
 @_option("--book", "book", is_flag=True, help="Measure the order book alone, without a server.")
 @_option("--script", is_flag=True, help="Measure the script in Redis alone, without a node.")
 @_option(
@@ -165,6 +167,8 @@ def bench(
     be measured; one that takes no order at all is an error.
     """
     _check(book, script, resting, **options)
+    for name in ("tls_ca", "tls_client_cert", "tls_client_key"):
+        options[name] = None if options[name] is None else str(options[name])
     settings = Settings(**options | {"subscribers": _subscribers(**options)})
     if book:
         filled = run_book(settings, resting[0] if resting else 0)
@@ -186,6 +190,8 @@ def _check(book: bool, script: bool, resting: tuple[int, ...], **options: Any) -
         raise click.UsageError("--book takes one --resting")
     if options["login"] and (book or script):
         raise click.UsageError("--login is for a server: --book and --script have no connections")
+    if options["serve"] and any(options[name] for name in options if name.startswith("tls")):
+        raise click.UsageError("--tls is for a server that runs: one of --serve speaks plainly")
     member, redis = options["member"], options["redis"]
     if member and not options["serve"]:
         raise click.UsageError("-m goes with --serve: wood bench --serve -m")

@@ -15,6 +15,7 @@ from wood.cli.listing import DEFAULT, listed
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.serve import serve
+from wood.cli.tls import chosen_tls
 from wood.cli.trading import texts_in, trading_options
 from wood.exchange.cluster.engine import cluster_engine
 from wood.exchange.cluster.exchange import KEPT
@@ -31,6 +32,7 @@ from wood.tools.traders import run_traders
 
 PORT = click.IntRange(0, 65535)
 AT_LEAST_1 = click.IntRange(min=1)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 
@@ -76,6 +78,27 @@ _OPTIONS = [
         help="-s: addresses and networks of balancers, with commas between them. Only they may "
         "connect, and a PROXY header (version 1 or 2) says whose each connection is.",
     ),
+    _option(
+        "--tls-cert",
+        type=_FILE,
+        help="-s: speak TLS on both ports, with the certificate, and those that lead to its "
+        "issuer, of this PEM file. Files are read again at SIGHUP, for new connections.",
+    ),
+    _option(
+        "--tls-key",
+        type=_FILE,
+        help="-s: the PEM file of the certificate's private key. [the same file]",
+    ),
+    _option(
+        "--tls-client-ca",
+        type=_FILE,
+        help="-s: accept certificates of clients that the ones in this PEM file issued: who has "
+        "one is the participant that it names, and needs no token.",
+    ),
+    _option("--tls", is_flag=True, help="-c: speak TLS; --tls-ca and the like do so too."),
+    _option("--tls-ca", type=_FILE, help="-c: trust who these certificates (PEM) vouch for."),
+    _option("--tls-client-cert", type=_FILE, help="-c: show this certificate (PEM)."),
+    _option("--tls-client-key", type=_FILE, help="-c: its private key. [the same file]"),
     _option(
         "--reuse-port",
         is_flag=True,
@@ -137,6 +160,20 @@ _OPTIONS = [
         default=Settings.max_rate,
         type=click.IntRange(min=0),
         help="-s: messages per second from one connection; 0 is no limit.",
+    ),
+    _option(
+        "--max-address-connections",
+        default=Settings.max_address_connections,
+        type=click.IntRange(min=0),
+        help="-s: connections at once from one address (of IPv6: from one /64), both ports "
+        "together; 0 is no limit.",
+    ),
+    _option(
+        "--max-address-rate",
+        default=Settings.max_address_rate,
+        type=click.IntRange(min=0),
+        help="-s: messages per second from one address (of IPv6: from one /64), both ports "
+        "together; 0 is no limit.",
     ),
     _option(
         "--output-limit",
@@ -243,6 +280,8 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         raise click.UsageError("--participants is for a single server: a cluster has them in Redis")
     elif _needs_participants(settings):
         raise click.UsageError("--auth token needs --participants FILE: it says who has a token")
+    elif (settings["tls_key"] or settings["tls_client_ca"]) and not settings["tls_cert"]:
+        raise click.UsageError("--tls-key and --tls-client-ca go with --tls-cert")
     elif settings["serve"]:
         _serve(settings)
     elif settings["client"]:
@@ -254,6 +293,7 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
                 settings["rate"],
                 settings["seed"],
                 settings["symbol"],
+                tls=chosen_tls(settings),
             )
         )
     else:

@@ -5,7 +5,7 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from signal import SIG_BLOCK, SIG_UNBLOCK, pthread_sigmask
+from signal import SIG_BLOCK, SIG_UNBLOCK, SIGHUP, pthread_sigmask
 from typing import Any
 
 import uvloop
@@ -13,6 +13,7 @@ import uvloop
 from wood.exchange.exchange import Exchange
 from wood.model.errors import ConfigError, EngineFailed
 from wood.node.descriptors import raise_limit
+from wood.node.log_lines import PlainText
 from wood.node.node import Node
 from wood.node.settings import Settings
 from wood.tools.signals import SIGNALS, stop_signal
@@ -29,7 +30,9 @@ def serve(
     make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, log_level: str
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
@@ -59,6 +62,9 @@ async def _serve(
         if node is None:
             return
         _spare_the_collector()
+        if settings.tls_cert is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(SIGHUP, node.reload_certificates)
         await _either(stop, node)
         if settings.drain:
             await _drain(stop, node, settings.drain)

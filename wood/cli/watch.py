@@ -2,9 +2,11 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import click
 
+from wood.cli.tls import chosen_tls, tls_options
 from wood.tools.watch import watch as run
 
 _PORT = click.IntRange(1, 65535)
@@ -34,7 +36,8 @@ _PORT = click.IntRange(1, 65535)
     show_envvar=True,
     help="Last trades to show, as far as they fit.",
 )
-def watch(host: str, public: int, symbol: str | None, levels: int, trades: int) -> None:
+@tls_options
+def watch(host: str, public: int, symbol: str | None, levels: int, trades: int, **tls: Any) -> None:
     """Show the live order book and the trade tape of a running server, until Ctrl-C.
 
     \b
@@ -45,4 +48,4 @@ def watch(host: str, public: int, symbol: str | None, levels: int, trades: int) 
     """
     # Once connected, `run` sees to Ctrl-C itself; before that there is nothing to end.
     with suppress(KeyboardInterrupt):
-        asyncio.run(run(host, public, symbol, levels, trades))
+        asyncio.run(run(host, public, symbol, levels, trades, tls=chosen_tls(tls)))

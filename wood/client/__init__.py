@@ -39,6 +39,7 @@ from wood.client.requests import (
     CreateOrder,
     MarketOrder,
 )
+from wood.client.tls import client_tls
 from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Trade, Update
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL, Reason, Side, State, TimeInForce
 
@@ -91,4 +92,5 @@ __all__ = [
     "Trade",
     "Unknown",
     "Update",
+    "client_tls",
 ]

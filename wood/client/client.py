@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -67,7 +68,8 @@ class Client(Shell[Report]):
     ends it with `ConnectionLost`.
 
     `trace` is called with each message as it is sent (`>`) or received (`<`), a login with its
-    token too.
+    token too. `tls`, from `client_tls`, is how to speak TLS; a certificate in it takes the place of
+    a token.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class Client(Shell[Report]):
         encoding: Encoding = "json",
         give_up_after: float | None = None,
         trace: Callable[[str, bytes], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if participant is None and (token is not None or cancel_on_disconnect):
             raise ValueError("token and cancel_on_disconnect are for a participant: name it")
-        super().__init__(addresses, reconnects=participant is not None, give_up_after=give_up_after)
+        reconnects = participant is not None
+        super().__init__(addresses, reconnects=reconnects, give_up_after=give_up_after, tls=tls)
         login = None
         if participant is not None:
             login = Login(
@@ -95,6 +99,7 @@ class Client(Shell[Report]):
             )
         self._session = Session(codec(encoding), login, trace)
         self._interval = None if participant is None else heartbeat
+        self._all_answered = asyncio.Event()  # whether nothing was under way after the last reply
         self._answers: dict[int, asyncio.Future[object]] = {}  # by the `id` of the query
 
     @property
@@ -265,6 +270,8 @@ class Client(Shell[Report]):
             else:
                 self._resolve(each)
         self._inbox.put(reports)
+        if not self.under_way:
+            self._all_answered.set()
 
     def _resolve(self, answer: Answer) -> None:
         future = self._answers.get(id(answer.query))
@@ -291,9 +298,19 @@ class Client(Shell[Report]):
         if self._line is None or not self._session.ready or not self.under_way:
             return
         with self._inbox.unlimited(), suppress(TimeoutError):
-            self._line.end()
+            half_closed = self._line.end()
             async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.wait([task])
+                if half_closed:
+                    await asyncio.wait([task])
+                else:
+                    await self._until_answered(task)
+
+    async def _until_answered(self, task: asyncio.Task[None]) -> None:
+        """As the server cannot tell that nothing more will come, it does not close."""
+        self._all_answered.clear()
+        answered = asyncio.create_task(self._all_answered.wait())
+        await asyncio.wait([task, answered], return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
 
     def _heartbeat(self) -> bytes:
         return self._session.heartbeat()

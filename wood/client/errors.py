@@ -13,6 +13,7 @@ WoodError
     +-- ClientClosed       something was asked of a client that is closed
 """
 
+from wood.client.text import printable
 from wood.model.errors import WoodError
 
 
@@ -70,6 +71,9 @@ class QueryRefused(ClientError):
 
 class ProtocolError(ClientError):
     """The other side said what no server of this protocol says."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))  # which may quote it
 
 
 class ClientClosed(ClientError):

@@ -20,6 +20,7 @@ from wood.client.market_data import (
     decode,
 )
 from wood.client.places import Partition, Places, by_partition
+from wood.client.text import printable
 from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Trade, Update
 from wood.model.orders import BUY, SELL
 
@@ -81,10 +82,11 @@ class Feed:
     def _understand(self, line: Public) -> list[Update]:
         match line:
             case ErrorLine():
+                text = printable(line.error)
                 if line.code in PASSING:
-                    self.lost = f"{line.error} ({line.code})"
+                    self.lost = f"{text} ({line.code})"
                 else:
-                    self.over = SubscriptionRefused(line.error, line.code)
+                    self.over = SubscriptionRefused(text, line.code)
                 return []
             case SubscribedLine():
                 self._begin(line)

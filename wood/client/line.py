@@ -3,10 +3,12 @@
 import asyncio
 import os
 import socket
+import ssl
 from contextlib import suppress
 
 from wood.client.addresses import Address, text
 from wood.client.pulse import Pulse
+from wood.client.tls import why
 
 CONNECT_SECONDS = 10.0
 """How long an address may take to answer."""
@@ -65,11 +67,14 @@ class Line:
             return False
         return not self._writer.is_closing()
 
-    def end(self) -> None:
-        """Say that nothing more will be said."""
+    def end(self) -> bool:
+        """Say that nothing more will be said; False if that cannot be said, as in TLS."""
         self._ended = True
+        if not self._writer.can_write_eof():
+            return False
         with suppress(OSError):
             self._writer.write_eof()
+        return True
 
     def abort(self) -> None:
         """Let go of it at once."""
@@ -85,11 +90,11 @@ class Line:
             self.abort()
 
 
-async def dial(address: Address, seconds: float) -> Line:
-    """Connect. Raises `Unreachable`, after `seconds` at the latest."""
+async def dial(address: Address, seconds: float, tls: ssl.SSLContext | None = None) -> Line:
+    """Connect, with `tls` if it is given. Raises `Unreachable`, after `seconds` at the latest."""
     try:
         async with asyncio.timeout(min(seconds, CONNECT_SECONDS)):
-            reader, writer = await asyncio.open_connection(*address)
+            reader, writer = await asyncio.open_connection(*address, ssl=tls)
     except TimeoutError:
         raise Unreachable(f"no server at {text(address)} (no answer)") from None
     except (OSError, UnicodeError) as error:
@@ -100,6 +105,8 @@ async def dial(address: Address, seconds: float) -> Line:
 
 def reason(error: Exception) -> str:
     """What is wrong with an address: asyncio's own text names the address instead."""
+    if isinstance(error, OSError) and (text := why(error)) is not None:
+        return text
     number = getattr(error, "errno", None)
     return os.strerror(number) if number and number > 0 else str(error)
 

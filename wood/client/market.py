@@ -1,5 +1,6 @@
 """The client of the public port: local order books, and what changes them."""
 
+import ssl
 from collections.abc import Sequence
 from typing import Self
 
@@ -41,8 +42,9 @@ class PublicClient(Shell[Update]):
         *,
         encoding: Encoding = "json",
         give_up_after: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(addresses, reconnects=True, give_up_after=give_up_after)
+        super().__init__(addresses, reconnects=True, give_up_after=give_up_after, tls=tls)
         if isinstance(symbols, str):
             raise TypeError("symbols must be a list of symbols")
         if encoding not in CODECS:

@@ -62,6 +62,7 @@ from wood.client.requests import (
     Query,
     Resume,
 )
+from wood.client.text import printable
 from wood.client.under_way import UnderWay
 from wood.model.orders import State
 
@@ -190,8 +191,8 @@ class Session:
         match reply:
             case ExecutionReport():
                 return self._report(reply)
-            case ErrorReply():
-                return self._error(reply)
+            case ErrorReply(error=text):
+                return self._error(msgspec.structs.replace(reply, error=printable(text)))
             case LoginReply():
                 return self._logged_in(reply)
             case HeartbeatReply():

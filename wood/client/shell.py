@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from math import inf
@@ -33,11 +34,13 @@ class Shell(ABC, Generic[T]):
         *,
         reconnects: bool,
         give_up_after: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if isinstance(addresses, str):
             raise TypeError("addresses must be a list of addresses")
         self._rotation = Rotation(addresses, random)
         self._reconnects = reconnects
+        self._tls = tls
         self._give_up_after = inf if give_up_after is None else give_up_after
         self._inbox: Inbox[T] = Inbox()
         self._ready = asyncio.Event()  # the server may be spoken to, or all is over
@@ -167,7 +170,7 @@ class Shell(ABC, Generic[T]):
             left = reached + self._give_up_after - clock()
             await asyncio.sleep(max(0.0, min(delay, left)))
             try:
-                line = await dial(address, left)
+                line = await dial(address, left, self._tls)
             except Unreachable as failure:
                 tries -= 1
                 if tries <= 0 or clock() - reached >= self._give_up_after:

@@ -1,15 +1,16 @@
 """What all connections share: reading, pausing, and closing without losing a word."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Protocol, cast
 
+from wood.model.errors import Limit
+from wood.node.addresses import group
+from wood.node.log_lines import connections, refusals
 from wood.node.proxy_protocol import Source, plain
-
-log = logging.getLogger("wood.node")
+from wood.node.throttle import Rates
 
 TURN = 8 * 1024
 """Bytes that one connection is heard at once; what more it said waits for its next turn."""
@@ -24,8 +25,18 @@ A socket that is closed with unread input resets the connection, and the reset c
 last words that the client was sent.
 """
 
+SHORTEST_PAUSE = 0.1
+"""Seconds at least that a client is not heard that says more than it may: what it says meanwhile
+waits in its own buffers, and a flood costs one portion of messages a pause.
+"""
+
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished without a word is noticed after two minutes."""
+
+_TOO_MANY = {
+    Limit.CONNECTIONS: "too many connections",
+    Limit.ADDRESS_CONNECTIONS: "too many connections from this address",
+}
 
 UNKNOWN = Source("?", 0)
 """Where a connection comes from if the system does not say."""
@@ -38,13 +49,14 @@ class Pause(Enum):
     QUEUE = "the engine's queue is full"
     ANSWER = "an answer is under way that must come first"
     TURN = "others have their turn"
+    RATE = "it said too much in too short a time"
 
 
 class Owner(Protocol):
     """The node, as far as a connection knows it."""
 
-    def opened(self, connection: "Connection") -> bool:
-        """Count a new connection; False if there is no room for it."""
+    def opened(self, connection: "Connection") -> Limit | None:
+        """Count a new connection; or the limit that leaves no room for it."""
 
     def finished(self, connection: "Connection") -> None:
         """Nothing more will be said on a connection; it may still be read."""
@@ -62,6 +74,10 @@ class Connection(asyncio.Protocol):
         self.name = name
         self.source = UNKNOWN
         """The client's own address, as a balancer or else the system says it."""
+        self.certified: str | None = None
+        """The participant that a certificate names, `NOBODY` if it names none; None without one."""
+        self.rates: Rates | None = None
+        """How much may be said."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
         self._owner = owner
@@ -72,13 +88,14 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._reason = "closed by the client"
         self._linger: asyncio.TimerHandle | None = None
+        self._slow: asyncio.TimerHandle | None = None
 
     # What subclasses provide
 
     def opened(self) -> None:
         """The connection is admitted."""
 
-    def refused(self) -> None:
+    def refused(self, limit: Limit, text: str) -> None:
         """There is no room for the connection; it is closed next."""
 
     def received(self, data: bytes) -> None:
@@ -128,14 +145,29 @@ class Connection(asyncio.Protocol):
         if not self._pauses and not self._deaf and not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def slow_down(self, retry_after: int) -> None:
+        """Read no more for `retry_after` microseconds, and not for less than `SHORTEST_PAUSE`."""
+        if self._slow is not None or self._deaf or self.finishing:
+            return
+        self.pause(Pause.RATE)
+        seconds = max(SHORTEST_PAUSE, retry_after / 1_000_000)
+        self._slow = asyncio.get_running_loop().call_later(seconds, self._hear_again)
+
+    def _hear_again(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+            self.resume(Pause.RATE)
+
     @property
     def address(self) -> str:
-        """The client's own, for counting."""
-        return self.source.host
+        """The client's own, for counting: of IPv6 its network."""
+        return group(self.source.host)
 
     def read_no_more(self) -> None:
         """Understand what has arrived, turn by turn, and then nothing."""
         self._deaf = True
+        self._hear_again()  # what has arrived is not long
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
@@ -187,17 +219,22 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection, or say that there is no room."""
         self._transport = cast(asyncio.Transport, transport)
-        self._admitted = self._owner.opened(self)
-        if not self._admitted:
-            log.warning("%s %s refused: too many connections", self.kind, self.name)
-            self.refused()
+        if self.source is UNKNOWN:
+            self.source = source_of(self._transport)
+        if limit := self._owner.opened(self):
+            text = _TOO_MANY[limit]
+            refusals.warning(
+                "%s %s refused: %s (%s port %s)", self.kind, self.name, text, *self.source
+            )
+            self.refused(limit, text)
             self.finishing = True
             self._transport.close()
             return
+        self._admitted = True
         _keep_alive(self._transport.get_extra_info("socket"))
-        if self.source is UNKNOWN:
-            self.source = source_of(self._transport)
-        log.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
+        if self.rates is not None:
+            self.rates.address = self.address
+        connections.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
         self.opened()
 
     def data_received(self, data: bytes) -> None:
@@ -231,13 +268,15 @@ class Connection(asyncio.Protocol):
         """Forget the connection."""
         if self._linger is not None:
             self._linger.cancel()
+        if self._slow is not None:
+            self._slow.cancel()
         self.finishing = True
         self._early = b""
         if self._admitted:
             if exc is not None:
                 self._reason = str(exc)
             what = (self.kind, self.name, self._reason)
-            log.info("%s %s closed: %s (%s port %s)", *what, *self.source)
+            connections.info("%s %s closed: %s (%s port %s)", *what, *self.source)
             self._owner.closed(self)
             self.lost()
 

@@ -1,43 +1,67 @@
 """A connection that a balancer has still to introduce: who the client is, by the PROXY protocol."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from wood.node.connection import Connection, source_of
-from wood.node.proxy_protocol import BadHeader, Network, is_within, read_header
-
-log = logging.getLogger("wood.node")
+from wood.node.connection import source_of
+from wood.node.log_lines import refusals
+from wood.node.proxy_protocol import BadHeader, Network, Source, is_within, read_header
 
 HEADER = 5.0
 """Seconds in which the header must have come."""
 
 
-class Host(Protocol):
-    """The node, as far as an introduction knows it."""
+class Newcomer(Protocol):
+    """What may become a connection: it has still to say who it is, or to shake hands."""
 
-    def awaits(self, introduction: "Introduction") -> bool:
+    @property
+    def address(self) -> str | None:
+        """The client's own, for counting, if it is known yet."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Next(Protocol):
+    """What the transport is left to after the header."""
+
+    source: Source
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As of `asyncio.Protocol`."""
+
+    def data_received(self, data: bytes) -> None:
+        """As of `asyncio.Protocol`."""
+
+
+class Host(Protocol):
+    """The node, as far as a newcomer knows it."""
+
+    def awaits(self, newcomer: Newcomer) -> bool:
         """Count it; False if there is no room to wait for it."""
 
-    def introduced(self, introduction: "Introduction") -> None:
+    def introduced(self, newcomer: Newcomer) -> None:
         """Count it no more: it is a connection now, or gone. Safe to call twice."""
 
 
 class Introduction(asyncio.Protocol):
-    """Reads the header, then leaves the transport to a `Connection`, which is greeted only then.
+    """Reads the header, then leaves the transport to what `make` makes, which is greeted only then.
 
     Who does not come from a trusted address is closed at once, unheard: it could claim anything.
     """
 
-    def __init__(
-        self, make: Callable[[], Connection], host: Host, trusted: Sequence[Network]
-    ) -> None:
+    def __init__(self, make: Callable[[], Next], host: Host, trusted: Sequence[Network]) -> None:
         self._make = make
         self._host = host
         self._trusted = trusted
         self._data = b""
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def address(self) -> str | None:
+        """Only the header tells."""
+        return None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the header, if the peer may send one."""
@@ -64,7 +88,7 @@ class Introduction(asyncio.Protocol):
         self._leave()
         connection, transport = self._make(), self._transport
         connection.source = header.source or self._peer
-        transport.set_protocol(connection)
+        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
         connection.connection_made(transport)
         if rest := self._data[header.length :]:
             connection.data_received(rest)
@@ -82,7 +106,7 @@ class Introduction(asyncio.Protocol):
         self._refuse(f"no PROXY header within {HEADER:g} seconds")
 
     def _refuse(self, reason: str) -> None:
-        log.warning("a connection from %s port %s closed: %s", *self._peer, reason)
+        refusals.warning("a connection from %s port %s closed: %s", *self._peer, reason)
         self.abort()
 
     def _leave(self) -> None:

@@ -13,12 +13,14 @@ from http import HTTPStatus
 from wood.exchange.exchange import Exchange
 from wood.exchange.sessions import Auth
 from wood.model.commands import Command
-from wood.model.errors import ConfigError
+from wood.model.errors import ConfigError, Limit
 from wood.model.participants import anonymous_name
+from wood.node.addresses import Addresses
+from wood.node.certificates import Certificates
 from wood.node.connection import Connection, Pause
 from wood.node.failures import Failures
 from wood.node.health import Answer, Health
-from wood.node.introduction import Introduction
+from wood.node.introduction import Introduction, Newcomer
 from wood.node.market import Market
 from wood.node.private import Encodings, PrivateConnection, Surroundings
 from wood.node.public import PublicConnection
@@ -26,7 +28,8 @@ from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
 from wood.node.tasks import Tasks
-from wood.node.throttle import Throttle
+from wood.node.throttle import AddressThrottles, Rates, Throttle
+from wood.node.tls import Tls
 from wood.wire.reports import JsonReports, PackedReports
 from wood.wire.session_reports import SessionJson, SessionPacked
 
@@ -37,6 +40,9 @@ BACKLOG = 4096
 
 TO_REFUSE = 16
 """Connections beyond the limit that may tell who they are, to be refused in words after that."""
+
+TO_REFUSE_OF_ONE = 2
+"""The same of one address."""
 
 
 class Node:
@@ -55,7 +61,11 @@ class Node:
         self._max_connections = max_connections
         self._connections: dict[Connection, None] = {}
         self._listeners: list[asyncio.Server] = []
-        self._introductions: set[Introduction] = set()
+        self._addresses = Addresses(settings.max_address_connections)
+        rate, clock = settings.max_address_rate, asyncio.get_running_loop().time
+        self._address_throttles = AddressThrottles(rate, clock) if rate else None
+        self._certificates = _certificates(settings)
+        self._newcomers: set[Newcomer] = set()
         self._health = Health(
             {"/healthz": self._alive, "/readyz": self._readiness}, settings.proxy_protocol
         )
@@ -102,6 +112,11 @@ class Node:
         """Be unready for new connections from now on. All are served as before, old and new."""
         self._unready = "draining"
 
+    def reload_certificates(self) -> None:
+        """Read the files again, for connections from now on."""
+        if self._certificates is not None:
+            self._certificates.reload()
+
     def port(self, kind: str) -> int:
         """The port that the `private` or `public` listener has."""
         listener = self._listeners[0 if kind == "private" else 1]
@@ -126,7 +141,7 @@ class Node:
     async def _stop(self) -> None:
         for listener in self._listeners:
             listener.close()
-        self._forget_introductions()
+        self._forget_newcomers()
         privates = [c for c in self.private_connections() if not c.finishing]
         self._unanswered = set(privates)
         for connection in privates:
@@ -154,7 +169,7 @@ class Node:
         if self._health_listener is not None:
             self._health_listener.close()
         self._health.close()
-        self._forget_introductions()
+        self._forget_newcomers()
         for connection in list(self._connections):
             connection.abort(reason)
         if self._connections:
@@ -164,13 +179,16 @@ class Node:
 
     # Owner of connections
 
-    def opened(self, connection: Connection) -> bool:
-        """Count a connection, unless the limit is reached."""
+    def opened(self, connection: Connection) -> Limit | None:
+        """Count a connection, unless a limit is reached."""
         if self._full() or self._stopping is not None:
-            return False
+            return Limit.CONNECTIONS
+        if self._addresses.full(connection.address):
+            return Limit.ADDRESS_CONNECTIONS
+        self._addresses.add(connection.address)
         self._connections[connection] = None
         self._gone.clear()
-        return True
+        return None
 
     def finished(self, connection: Connection) -> None:
         """Notice when all are answered: the public may then be told that there is no more."""
@@ -183,29 +201,37 @@ class Node:
         """Forget a connection."""
         self.finished(connection)
         del self._connections[connection]
+        self._addresses.remove(connection.address)
         if not self._connections:
             self._gone.set()
 
     def _full(self) -> bool:
-        return len(self._connections) + len(self._introductions) >= self._max_connections
+        return len(self._connections) + len(self._newcomers) >= self._max_connections
 
-    # Host of introductions
+    # Host of newcomers
 
-    def awaits(self, introduction: Introduction) -> bool:
+    def awaits(self, newcomer: Newcomer) -> bool:
         """Count what may become a connection; a few more than may are heard, to be told so."""
-        count = len(self._connections) + len(self._introductions)
+        count = len(self._connections) + len(self._newcomers)
         if count >= self._max_connections + TO_REFUSE or self._stopping is not None:
             return False
-        self._introductions.add(introduction)
+        if (address := newcomer.address) is not None:
+            if self._addresses.full(address, TO_REFUSE_OF_ONE):
+                return False
+            self._addresses.add(address)
+        self._newcomers.add(newcomer)
         return True
 
-    def introduced(self, introduction: Introduction) -> None:
+    def introduced(self, newcomer: Newcomer) -> None:
         """Count it no more."""
-        self._introductions.discard(introduction)
+        if newcomer in self._newcomers:
+            self._newcomers.discard(newcomer)
+            if (address := newcomer.address) is not None:
+                self._addresses.remove(address)
 
-    def _forget_introductions(self) -> None:
-        for introduction in list(self._introductions):
-            introduction.abort()
+    def _forget_newcomers(self) -> None:
+        for newcomer in list(self._newcomers):
+            newcomer.abort()
 
     # Health
 
@@ -264,15 +290,18 @@ class Node:
         )
 
     def _private_connection(self) -> PrivateConnection:
+        rates = self._rates()
         session = Session(
             anonymous_name(int(time.time())),
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
-            throttle=self._throttle(),
+            rates=rates,
             cancel_on_close=self._settings.cancel_on_disconnect,
             must_log_in=self._settings.auth is Auth.TOKEN,
         )
-        return PrivateConnection(session, self, self._surroundings)
+        connection = PrivateConnection(session, self, self._surroundings)
+        connection.rates = rates
+        return connection
 
     def _public_connection(self) -> PublicConnection:
         return PublicConnection(
@@ -282,17 +311,27 @@ class Node:
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,
-            throttle=self._throttle(),
+            rates=self._rates(),
             start=self._tasks.start,
         )
 
-    def _throttle(self) -> Throttle | None:
+    def _rates(self) -> Rates | None:
         rate = self._settings.max_rate
-        return Throttle(rate, asyncio.get_running_loop().time) if rate else None
+        own = Throttle(rate, asyncio.get_running_loop().time) if rate else None
+        if own is None and self._address_throttles is None:
+            return None
+        return Rates(own, self._address_throttles)
+
+    def _secure(self, make: Callable[[], Connection]) -> Connection | Tls:
+        """A connection, or what shakes hands first and then makes one."""
+        if self._certificates is None:
+            return make()
+        return Tls(make, self, self._certificates.context)
 
     async def _listen(self, kind: str, port: int, make: Callable[[], Connection]) -> None:
         trusted = self._settings.proxy_protocol
-        factory = partial(Introduction, make, self, trusted) if trusted else make
+        secured = partial(self._secure, make)
+        factory = partial(Introduction, secured, self, trusted) if trusted else secured
         shared = self._settings.reuse_port
         self._listeners.append(await self._listener(kind, port, factory, shared=shared))
         log.info("%s port: %s:%d", kind, self._settings.host, self.port(kind))
@@ -312,6 +351,15 @@ class Node:
             )
         except OSError as error:
             raise _cannot_listen(kind, host, port, error) from None
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    cert, key, client_ca = settings.tls_cert, settings.tls_key, settings.tls_client_ca
+    if cert is None:
+        if key is not None or client_ca is not None:
+            raise ConfigError("--tls-key and --tls-client-ca go with --tls-cert")
+        return None
+    return Certificates(cert, key, client_ca)
 
 
 def _cannot_listen(kind: str, host: str, port: int, error: OSError) -> ConfigError:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
-from wood.model.errors import ErrorCode, JournalTrimmed
+from wood.model.errors import ErrorCode, JournalTrimmed, Limit
 from wood.model.events import LoginRefused, Places, SessionOpened
 from wood.node.connection import TURN, Connection, Owner, Pause
 from wood.node.failures import Failures
+from wood.node.log_lines import connections, refusals
 from wood.node.pulse import Pulse
 from wood.node.replay import replay
 from wood.node.router import Router
@@ -135,7 +136,7 @@ class PrivateConnection(Connection):
     def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
         """Go on under a name; if there is something to replay, that comes before the answer."""
         session, encodings = self.session, self._node.encodings
-        log.info(
+        connections.info(
             "%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session
         )
         session.logged_in(event)
@@ -194,12 +195,11 @@ class PrivateConnection(Connection):
         if event.code is ErrorCode.UNAUTHORIZED:
             failed = self._node.failures.delay(self.address)
             delay = 0.0 if self._deaf else failed
-            log.warning("%s %s from %s: a login failed", self.kind, self.name, self.address)
+            refusals.warning(
+                "%s %s from %s: a login failed", self.kind, self.name, self.source.host
+            )
         self._refusal = self.reports.error(event.code, event.text)
         self._refusing = asyncio.get_running_loop().call_later(delay, self._refuse)
-
-    def slow_down(self, retry_after: int) -> None:
-        """Its participant is over its rate."""
 
     def _log_out(self) -> None:
         """The client went while its login was under way: the engine takes it for connected."""
@@ -223,6 +223,7 @@ class PrivateConnection(Connection):
 
     def opened(self) -> None:
         """Begin to get reports."""
+        self.session.certified = self.certified
         self._node.router.add(self.session.participant, self.session.name, self)
         if self.session.locked:
             loop, timeout = asyncio.get_running_loop(), self._node.settings.login_timeout
@@ -233,9 +234,9 @@ class PrivateConnection(Connection):
             self.write(self._refusal)
         self.dismiss(ErrorCode.UNAUTHORIZED, f"no login within {timeout:g} seconds")
 
-    def refused(self) -> None:
+    def refused(self, limit: Limit, text: str) -> None:
         """Say why."""
-        self._transport.write(self.reports.error(ErrorCode.LIMIT, "too many connections"))
+        self._transport.write(self.reports.error(ErrorCode.LIMIT, text, limit=limit))
 
     def received(self, data: bytes) -> None:
         """Understand what can be understood and ask the engine."""
@@ -336,6 +337,8 @@ class PrivateConnection(Connection):
                 self.resume(Pause.ANSWER)
 
     def _say(self, commands: Sequence[Command]) -> None:
+        if self.rates is not None:
+            self._slow_down_if_refused(commands)
         if self.session.locked:
             commands = self._refuse_here(commands)
         if not commands:
@@ -348,6 +351,11 @@ class PrivateConnection(Connection):
                 timeout = self._node.settings.login_timeout
                 self._waiting = asyncio.get_running_loop().call_later(timeout, self._give_up)
             self.pause(Pause.ANSWER)
+
+    def _slow_down_if_refused(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Refuse) and command.code is ErrorCode.RATE:
+                self.slow_down(command.retry_after or 0)
 
     def _refuse_here(self, commands: Sequence[Command]) -> list[Command]:
         """Who may say nothing yet has no answers due that these could overtake."""

@@ -11,7 +11,7 @@ from wood.model.instruments import Instruments
 from wood.node.connection import Connection, Owner, Pause
 from wood.node.market import Market
 from wood.node.subscriber import Channel, Subscriber
-from wood.node.throttle import Throttle
+from wood.node.throttle import Rates
 from wood.wire.checks import by_partition
 from wood.wire.json_lines import public_json
 from wood.wire.market_data import ENCODINGS, error, subscribed
@@ -45,7 +45,7 @@ class PublicConnection(Connection):
         *,
         line_limit: int,
         backlog_limit: int,
-        throttle: Throttle | None = None,
+        rates: Rates | None = None,
         start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"] = asyncio.create_task,
     ) -> None:
         super().__init__(name, owner)
@@ -56,7 +56,7 @@ class PublicConnection(Connection):
         """By partition."""
         self._start = start
         self._decoder = public_json(line_limit)
-        self._throttle = throttle
+        self.rates = rates
         self._encoding = "json"
         self._said: deque[Subscribe | Unreadable] = deque()
         self._next_seq = 1
@@ -152,6 +152,8 @@ class PublicConnection(Connection):
             except Refusal as refusal:
                 why = refusal.code, refusal.text, self._encoding
                 self.write(error(*why, refusal.limit, refusal.retry_after))
+                if refusal.code is ErrorCode.RATE:
+                    self.slow_down(refusal.retry_after or 0)
             if isinstance(said, Unreadable) and said.fatal:
                 self._end("a message that cannot be read to its end")
         self._understanding = False
@@ -171,8 +173,8 @@ class PublicConnection(Connection):
             if said.seq != self._next_seq:
                 raise Refusal(ErrorCode.SEQUENCE, f"seq {self._next_seq} was expected")
             self._next_seq += 1
-        if self._throttle is not None and not self._throttle.allow():
-            raise Refusal(ErrorCode.RATE, "too many messages per second")
+        if self.rates is not None:
+            self.rates.check()
         if isinstance(said, Unreadable):
             raise Refusal(said.code, said.text)
         self._subscribe(said)

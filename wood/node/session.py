@@ -22,7 +22,8 @@ from wood.model.events import SessionOpened
 from wood.model.instruments import Instrument, Instruments
 from wood.model.orders import FOK, GTC, IOC, State
 from wood.model.participants import NAME_RULE, digest, is_name
-from wood.node.throttle import Throttle
+from wood.node.certificates import NOBODY
+from wood.node.throttle import Rates
 from wood.wire import messages
 from wood.wire.checks import by_partition, numeric_id, unserved
 from wood.wire.json_lines import LINE_LIMIT, private_json
@@ -55,7 +56,7 @@ class Session:
         instruments: Instruments,
         *,
         line_limit: int = LINE_LIMIT,
-        throttle: Throttle | None = None,
+        rates: Rates | None = None,
         cancel_on_close: bool = False,
         must_log_in: bool = False,
         clock: Callable[[], float] = time.time,
@@ -68,13 +69,17 @@ class Session:
         """Seconds after which the client wants to hear something, if it asked for that."""
         self.epochs: dict[str, int | None] = {}
         """That of the last number of each partition that the client saw, as it said."""
+        self.certified: str | None = None
+        """The participant that the client's certificate names, `NOBODY` if it names none; None
+        without one.
+        """
         self.packed = False
         """Whether the client speaks MessagePack; known from its first byte on."""
         self._instruments = instruments
         self._line_limit = line_limit
         self._decoder = private_json(line_limit)
         self._packs: MessagePack | None = None
-        self._throttle = throttle
+        self._rates = rates
         self._cancel_on_close = cancel_on_close
         self._must_log_in = must_log_in
         self._clock = clock
@@ -183,8 +188,8 @@ class Session:
     def _command(self, message: Message | Unreadable) -> Command:
         if message.seq is not None:
             self._count(message.seq)
-        if self._throttle is not None and not self._throttle.allow():
-            raise Refusal(ErrorCode.RATE, "too many messages per second")
+        if self._rates is not None:
+            self._rates.check()
         if self.locked and type(message) not in (messages.Login, Unreadable):
             raise Refusal(ErrorCode.UNAUTHORIZED, "log in first")
         if type(message) is messages.CreateOrder:
@@ -308,6 +313,10 @@ class Session:
         name, heartbeat = message.participant, message.heartbeat
         if not is_name(name):
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
+        if self.certified == NOBODY:
+            raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names no participant")
+        if self.certified is not None and self.certified != name:
+            raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names another participant")
         partitions = self._instruments.partitions
         if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
             text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"
@@ -321,10 +330,11 @@ class Session:
             self.name,
             0,
             name,
-            "" if message.token is None else digest(message.token),
+            "" if message.token is None or self.certified else digest(message.token),
             *first,
             message.cancel_on_disconnect,
             seen if len(partitions) > 1 else {},
+            certified=self.certified is not None,
         )
 
     def _heartbeat(self, message: messages.Heartbeat) -> commands.Heartbeat:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 from wood.exchange.sessions import Auth
 from wood.wire.json_lines import LINE_LIMIT
@@ -25,6 +26,16 @@ class Settings:
     """Private and public together; None: as many as there are descriptors for."""
     max_rate: int = 0
     """Messages per second that one connection may send; 0: no limit."""
+    max_address_connections: int = 0
+    """Private and public together, from one address; 0: no limit."""
+    max_address_rate: int = 0
+    """Messages per second that may come from one address; 0: no limit."""
+    tls_cert: Path | None = None
+    """The server's certificate and what leads to its issuer; None: both ports speak plainly."""
+    tls_key: Path | None = None
+    """Its private key; None: in the same file."""
+    tls_client_ca: Path | None = None
+    """Who issues certificates that name participants; None: nobody."""
     output_limit: int = 16 * 1024 * 1024
     """A private client that lets this much pile up unread is closed."""
     backlog_limit: int = 100_000

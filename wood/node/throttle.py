@@ -1,23 +1,87 @@
-"""How many messages a connection may send."""
+"""How many messages may be sent: over one connection, and from one address."""
 
+from collections import OrderedDict
 from collections.abc import Callable
+
+from wood.model.errors import ErrorCode, Limit, Refusal
+
+BURST = 1.0
+"""Seconds' worth of messages that may come at once."""
 
 
 class Throttle:
-    """A token bucket: `rate` messages per second on average, and one second's worth at once."""
+    """A token bucket: `rate` messages per second on average, and `BURST` seconds' worth at once.
+
+    All that is kept is the time at which the bucket is full again.
+    """
+
+    def __init__(self, rate: int, clock: Callable[[], float]) -> None:
+        self._interval = 1 / rate
+        self._clock = clock
+        self._full = clock()
+
+    def wait(self) -> float:
+        """0 if one more message is within the rate, which then counts; else seconds to wait."""
+        now = self._clock()
+        full = max(self._full, now) + self._interval
+        wait = full - now - BURST
+        if wait > 1e-9:  # what a sum of fractions may be beside the truth
+            return wait
+        self._full = full
+        return 0.0
+
+
+class AddressThrottles:
+    """A token bucket for each address. One that nobody took from for `BURST` seconds is full
+    again, and need not be kept: so nobody gets a new one by connecting anew.
+    """
 
     def __init__(self, rate: int, clock: Callable[[], float]) -> None:
         self._rate = rate
         self._clock = clock
-        self._tokens = float(rate)
-        self._last = clock()
+        self._throttles: OrderedDict[str, tuple[Throttle, float]] = OrderedDict()
+        """With the time of the last message, the oldest first."""
 
-    def allow(self) -> bool:
-        """Whether one more message is within the rate; it then counts."""
+    def __len__(self) -> int:
+        return len(self._throttles)
+
+    def wait(self, address: str) -> float:
+        """As `Throttle.wait` does for one more message from `address`."""
         now = self._clock()
-        self._tokens = min(self._rate, self._tokens + (now - self._last) * self._rate)
-        self._last = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        throttle, _ = self._throttles.pop(address, (None, now))
+        if throttle is None:
+            self._forget(now)
+            throttle = Throttle(self._rate, self._clock)
+        self._throttles[address] = throttle, now
+        return throttle.wait()
+
+    def _forget(self, now: float) -> None:
+        while self._throttles:
+            address, (_, last) = next(iter(self._throttles.items()))
+            if now - last <= BURST:
+                return
+            del self._throttles[address]
+
+
+class Rates:
+    """What one connection may send: within its own rate, and within that of its address."""
+
+    def __init__(
+        self, own: Throttle | None = None, addresses: AddressThrottles | None = None
+    ) -> None:
+        self.address = ""
+        """Known once the connection is made."""
+        self._own = own
+        self._addresses = addresses
+
+    def check(self) -> None:
+        """Count one more message. Raises `Refusal`."""
+        if self._own is not None and (wait := self._own.wait()):
+            _refuse(wait, "this connection", Limit.CONNECTION_RATE)
+        if self._addresses is not None and (wait := self._addresses.wait(self.address)):
+            _refuse(wait, "this address", Limit.ADDRESS_RATE)
+
+
+def _refuse(wait: float, whose: str, limit: Limit) -> None:
+    text = f"too many messages per second from {whose}"
+    raise Refusal(ErrorCode.RATE, text, limit=limit, retry_after=max(1, round(wait * 1e6)))

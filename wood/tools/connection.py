@@ -1,6 +1,7 @@
 """Opening a connection to a server, with an error that a person can act on."""
 
 import asyncio
+import ssl
 
 from wood.client.line import reason
 from wood.model.errors import WoodError
@@ -11,11 +12,14 @@ class ConnectionFailed(WoodError):
 
 
 async def open_connection(
-    host: str, port: int, limit: int = 1 << 20
+    host: str, port: int, limit: int = 1 << 20, *, tls: ssl.SSLContext | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to `host`:`port`; lines of up to `limit` bytes. Raises `ConnectionFailed`."""
+    """Connect to `host`:`port`; lines of up to `limit` bytes; with `tls` unless it is None.
+
+    Raises `ConnectionFailed`.
+    """
     try:
-        return await asyncio.open_connection(host, port, limit=limit)
+        return await asyncio.open_connection(host, port, limit=limit, ssl=tls)
     except OSError as error:
         raise unreachable(host, port, error) from None
 

@@ -3,13 +3,6 @@
 from wood.model.errors import WoodError
 
 
-def printable(text: str) -> str:
-    """`text` from a server, such that no character of it can command the terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 class UnexpectedReply(WoodError):
     """The server said what no server of this protocol says; the text is one line."""
 

@@ -6,10 +6,11 @@ from contextlib import suppress
 
 from msgspec import DecodeError, Struct, json
 
+from wood.client.text import printable
 from wood.model.errors import WoodError
 from wood.model.orders import State
 from wood.tools.connection import lost, open_connection
-from wood.tools.errors import UnexpectedReply, printable
+from wood.tools.errors import UnexpectedReply
 
 PATIENCE = 60.0
 """Seconds for one answer; a login after some that failed is answered late on purpose."""

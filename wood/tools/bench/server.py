@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -46,10 +47,17 @@ class Server:
     `timeout` is in seconds without any answer, and for connecting.
     """
 
-    def __init__(self, host: str, ports: Sequence[int], timeout: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        ports: Sequence[int],
+        timeout: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.host = host
         self.ports = ports
         self._timeout = timeout
+        self._tls = tls
         self._connections: list[Connection] = []
         self._subscribers: list[Subscriber] = []
 
@@ -95,7 +103,7 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
-                await loop.create_connection(lambda: protocol, self.host, port)
+                await loop.create_connection(lambda: protocol, self.host, port, ssl=self._tls)
         except TimeoutError:
             error = f"the server at {self.host}:{port} does not take connections"
             raise ConnectionFailed(error) from None

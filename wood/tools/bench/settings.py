@@ -31,6 +31,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ceiling: bool = False
     pairs: int = 5
     timeout: float = 30.0
+    tls: bool = False
+    tls_ca: str | None = None
+    tls_client_cert: str | None = None
+    tls_client_key: str | None = None
 
     @property
     def rounds(self) -> int:

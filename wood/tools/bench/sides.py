@@ -1,10 +1,12 @@
 """What a run compares: the target, and the ceiling if that is asked for; started and connected."""
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
 
+from wood.client.tls import client_tls
 from wood.tools.bench.process import HOST, free_ports, running
 from wood.tools.bench.server import Server
 from wood.tools.bench.settings import Settings
@@ -44,13 +46,18 @@ async def connected(settings: Settings) -> AsyncIterator[Sides]:
             free = free_ports(2 * settings.nodes)
             host, ports, public = HOST, free[: settings.nodes], free[settings.nodes :]
             redis = await stack.enter_async_context(_serving(settings, ports, public))
-        target = Server(host, ports, settings.timeout)
+        target = Server(host, ports, settings.timeout, _tls(settings))
         stack.callback(target.close)
         await target.connect(settings.connections, settings.in_flight, login=settings.login)
         if public:
             await target.subscribe(public, settings.subscribers)
         ceiling = await stack.enter_async_context(_ceiling(settings)) if settings.ceiling else None
         yield Sides(target, ceiling, redis)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    ca, cert, key = settings.tls_ca, settings.tls_client_cert, settings.tls_client_key
+    return client_tls(ca, cert, key) if settings.tls or ca or cert or key else None
 
 
 @asynccontextmanager

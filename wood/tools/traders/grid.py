@@ -1,6 +1,7 @@
 """The steps of price and quantity of the instrument that is traded, which the server knows."""
 
 import asyncio
+import ssl
 from decimal import Decimal
 
 from msgspec import Struct
@@ -26,13 +27,15 @@ class Grid(Struct, frozen=True):
     lot: Decimal = Decimal(1)
 
 
-async def ask_grid(host: str, port: int, symbol: str | None) -> Grid:
+async def ask_grid(
+    host: str, port: int, symbol: str | None, *, tls: ssl.SSLContext | None = None
+) -> Grid:
     """The grid of `symbol`, or of the default instrument. Raises `WoodError`.
 
     It asks on a connection of its own: to a server that knows the base protocol only, and answers
     late or not at all, nobody listens any more then.
     """
-    reader, writer = await open_connection(host, port)
+    reader, writer = await open_connection(host, port, tls=tls)
     try:
         async with asyncio.timeout(ASK_SECONDS):
             writer.write(_QUESTION)

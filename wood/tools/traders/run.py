@@ -1,6 +1,7 @@
 """Many random traders against one server, until a signal or until the server goes away."""
 
 import asyncio
+import ssl
 from contextlib import AsyncExitStack, suppress
 from random import Random
 
@@ -16,7 +17,14 @@ LEAVE_SECONDS = 3.0
 
 
 async def run_traders(
-    host: str, port: int, number: int, rate: float, seed: int | None, symbol: str | None = None
+    host: str,
+    port: int,
+    number: int,
+    rate: float,
+    seed: int | None,
+    symbol: str | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Let `number` traders send `rate` messages per second each; print all of it, then a summary.
 
@@ -25,12 +33,12 @@ async def run_traders(
     seed each time. `rate` is greater than 0. Raises `ConnectionLost`, `UnexpectedReply` and what
     else `ask_grid` does, after the summary if trading had begun.
     """
-    grid = await ask_grid(host, port, symbol)
+    grid = await ask_grid(host, port, symbol, tls=tls)
     async with AsyncExitStack() as connections:
         sessions: list[Session] = []
         for place in range(1, number + 1):
             trader = Trader(_generator(seed, place), symbol, grid)
-            session = Session(f"trader {place}", trader, host, port)
+            session = Session(f"trader {place}", trader, host, port, tls=tls)
             sessions.append(await connections.enter_async_context(session))
         failure = await _trade(sessions, rate)
     print(_report([session.trader for session in sessions]), flush=True)

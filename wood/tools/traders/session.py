@@ -1,6 +1,7 @@
 """A trader on its connection: every message is printed, sent and received."""
 
 import asyncio
+import ssl
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -21,10 +22,18 @@ class Session:
     methods that wait raise `ConnectionLost` when the connection fails, and `UnexpectedReply`.
     """
 
-    def __init__(self, name: str, trader: Trader, host: str, port: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        trader: Trader,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.trader = trader
         self._name = name
-        self._client = Client([(host, port)], trace=self._print)
+        self._client = Client([(host, port)], trace=self._print, tls=tls)
         self._heard = asyncio.Event()
 
     async def __aenter__(self) -> Self:

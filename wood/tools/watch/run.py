@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 from contextlib import ExitStack
 from signal import SIGWINCH
 
@@ -17,13 +18,21 @@ from wood.tools.watch.screen import Screen
 READ_SIZE = 1 << 18
 
 
-async def watch(host: str, port: int, symbol: str | None, levels: int, trades: int) -> None:
+async def watch(
+    host: str,
+    port: int,
+    symbol: str | None,
+    levels: int,
+    trades: int,
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Show the feed of `host`:`port`: live in a terminal, else as plain lines on standard output.
 
     `symbol` None is the default instrument. Returns after SIGINT or SIGTERM. Raises
     `ConnectionFailed`, `FeedError` and, from plain lines, `BrokenPipeError`.
     """
-    reader, writer = await open_connection(host, port)
+    reader, writer = await open_connection(host, port, tls=tls)
     failure: Exception | None = None
     try:
         with ExitStack() as stack:

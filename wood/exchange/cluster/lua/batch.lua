@@ -51,7 +51,7 @@ for i = 1, #commands do
         out[n] = STALE
         size = size + 1
         unnumbered = unnumbered + 1
-    elseif COUNTS[kind] and (kind ~= REFUSE or index ~= 'rate') and is_too_fast(session[1]) then
+    elseif any_rate and COUNTS[kind] and (kind ~= REFUSE or index ~= 'rate') and is_too_fast(session) then
         -- It has been refused.
     elseif kind == NEW then
         new_order(books[index], session, command)

@@ -8,10 +8,21 @@ do
         return refuse('halted', format('trading in %s is halted', book.symbol))
     end
 
-    function is_too_fast(participant)
-        local rate, wait = too_fast(participant)
-        if not rate then return false end
-        refuse_by('participantRate', 'rate', format('more than %.15g messages per second', rate), wait)
+    function is_too_fast(session)
+        local bucket = session.bucket
+        if bucket == nil then
+            bucket = bucket_of(session[1])
+            session.bucket = bucket
+        end
+        if not bucket then return false end
+        local at = bucket.full_at + bucket.interval
+        local wait = at - time - 1000000
+        if wait <= 0 then
+            bucket.full_at = at
+            return false
+        end
+        local message = format('more than %.15g messages per second', bucket.rate)
+        refuse_by('participantRate', 'rate', message, wait)
         return true
     end
 
@@ -28,22 +39,24 @@ do
     end
 
     local function is_beyond(book, buys, price)
-        if book.halts then return false end
-        local lower, upper = band(book)
-        if not lower or (buys and price <= upper) or (not buys and price >= lower) then return false end
+        local lower, upper = book.lower, book.upper
+        if not lower or book.halts then return false end
+        if (buys and price <= upper) or (not buys and price >= lower) then return false end
         if lower < 1 then lower = 1 end
         refuse('collar', format('the price must be from %.15g to %.15g', lower * book.tick, upper * book.tick))
         return true
     end
 
     local function is_too_far(book, bounds, participant, buys, quantity)
-        if bounds.position == HUGE then return false end
-        local position, long, short = standing(book, participant)
-        local filled = buys and position + long or short - position
-        if filled + quantity <= bounds.position then return false end
-        local most = bounds.position * book.lot
+        local most = bounds.position
+        if most == HUGE then return false end
+        local holding = book.holdings[participant]
+        if not (holding and holding.known) then holding = known_holding(book, participant) end
+        local position = holding.position
+        local filled = buys and position + holding.buys or holding.sells - position
+        if filled + quantity <= most then return false end
         refuse_by('position', 'limit',
-            format('the position, with all open orders filled, may be %.15g at most', most))
+            format('the position, with all open orders filled, may be %.15g at most', most * book.lot))
         return true
     end
 
@@ -58,21 +71,22 @@ do
             end
             if worth and worth * quantity > bounds.value then return too_dear(book, bounds) end
         end
-        if price and book.collar and is_beyond(book, buys, price) then return true end
+        if price and is_beyond(book, buys, price) then return true end
         return is_too_far(book, bounds, participant, buys, quantity)
     end
 
     -- Those that are for an order which may rest.
     function has_no_room(book, bounds, participant, count)
-        local mine = limits_of(participant)
+        local mine = own[participant] and own[participant]['*']
         local most = mine and mine.open_orders or max_open
         if most >= 0 and count >= most then
             refuse_by('openOrders', 'limit', format('%.0f open orders are the limit', most))
             return true
         end
         if bounds.open_orders < HUGE then
-            local _, _, _, orders = standing(book, participant)
-            if orders >= bounds.open_orders then
+            local holding = book.holdings[participant]
+            if not (holding and holding.known) then holding = known_holding(book, participant) end
+            if holding.orders >= bounds.open_orders then
                 refuse_by('instrumentOpenOrders', 'limit',
                     format('%.0f open orders in %s are the limit', bounds.open_orders, book.symbol))
                 return true
@@ -94,7 +108,7 @@ do
         if quantity > left and quantity > bounds.quantity then return too_much(book, bounds) end
         local value = price * quantity
         if value > bounds.value and value > (buys and -old or old) * left then return too_dear(book, bounds) end
-        if key ~= old and book.collar and is_beyond(book, buys, price) then return true end
+        if key ~= old and is_beyond(book, buys, price) then return true end
         return quantity > left and is_too_far(book, bounds, participant, buys, quantity - left)
     end
 end

@@ -2,44 +2,36 @@
 -- wood/exchange/rates.py. Nothing before `write_rates` writes.
 
 local max_rate = tonumber(meta[12] or 0)
-local limits_of, bounds_of, too_fast, write_rates
+local own, any_own = {}, false    -- participant -> its own limits by symbol; whether there are any
+local any_rate = max_rate > 0     -- whether anybody's messages are counted
+local bounds_of, bucket_of, write_rates
 
 do
     local NONE = -1                 -- the limit of one who has none
     local NEARLY = 1 + 2 ^ -40      -- a quotient that is this close below a whole number is that number
-    local SECOND = 1000000
-    local own                       -- participant -> its own limits by symbol, false without; once read
-    local rates = {}                -- participant -> messages a second, false without limit
-    local full_at                   -- participant -> when its bucket is full; once read
-    local counted, is_counted = {}, {}
+    local buckets                   -- participant -> its bucket, false without limit; once read
 
-    local function load_own()
-        own = {}
-        local names = {}
-        for i = 1, #sessions do
-            local name = sessions[i][1]
-            if own[name] == nil then
-                own[name] = false
-                -- One without a name has no limits of its own.
-                if string.byte(name) ~= 126 then names[#names + 1] = name end
-            end
-        end
-        for from = 1, #names, CHUNK do
-            local to = from + CHUNK - 1
-            if to > #names then to = #names end
-            local values = call('HMGET', KEYS[14], unpack(names, from, to))
-            for i = from, to do
-                local value = values[i - from + 1]
-                if value then own[names[i]] = decode(value) end
-            end
+    local names, seen = {}, {}
+    for i = 1, #sessions do
+        local name = sessions[i][1]
+        if not seen[name] then
+            seen[name] = true
+            names[#names + 1] = name
         end
     end
-
-    -- The limits of a participant for all instruments together.
-    function limits_of(participant)
-        if not own then load_own() end
-        local mine = own[participant]
-        return mine and mine['*'] or nil
+    for from = 1, #names, CHUNK do
+        local to = from + CHUNK - 1
+        if to > #names then to = #names end
+        local values = call('HMGET', KEYS[14], unpack(names, from, to))
+        for i = from, to do
+            local value = values[i - from + 1]
+            -- One without a name has no limits of its own, whatever stands there.
+            if value and string.byte(names[i]) ~= 126 then
+                local mine = decode(value)
+                own[names[i]], any_own = mine, true
+                if mine['*'] and mine['*'].rate then any_rate = true end
+            end
+        end
     end
 
     local function units(step, otherwise, here, everywhere)
@@ -51,7 +43,6 @@ do
 
     -- What counts for a participant in an instrument, in its units.
     function bounds_of(book, participant)
-        if not own then load_own() end
         local mine = own[participant]
         if not mine then return book.bounds end
         local found = book.own_bounds[participant]
@@ -69,53 +60,47 @@ do
         return found
     end
 
-    local function rate_of(participant)
-        local rate = rates[participant]
-        if rate == nil then
-            local mine = limits_of(participant)
-            rate = mine and mine.rate or max_rate
-            if rate == NONE or rate == 0 then rate = false end
-            rates[participant] = rate
-        end
-        return rate
-    end
-
     local function load_buckets()
-        full_at = {}
-        local names = {}
-        for name in pairs(own) do
-            if rate_of(name) then names[#names + 1] = name end
+        buckets = {}
+        local limited = {}
+        for i = 1, #names do
+            local name = names[i]
+            local everywhere = own[name] and own[name]['*']
+            local rate = everywhere and everywhere.rate or max_rate
+            if rate == NONE or rate == 0 then
+                buckets[name] = false
+            else
+                local interval = math.floor(1000000 / rate)
+                buckets[name] = {rate = rate, interval = interval < 1 and 1 or interval}
+                limited[#limited + 1] = name
+            end
         end
-        for from = 1, #names, CHUNK do
+        for from = 1, #limited, CHUNK do
             local to = from + CHUNK - 1
-            if to > #names then to = #names end
-            local values = call('ZMSCORE', KEYS[15], unpack(names, from, to))
-            for i = from, to do full_at[names[i]] = tonumber(values[i - from + 1] or 0) end
+            if to > #limited then to = #limited end
+            local values = call('ZMSCORE', KEYS[15], unpack(limited, from, to))
+            for i = from, to do
+                local full_at = tonumber(values[i - from + 1] or 0)
+                buckets[limited[i]].full_at = full_at > time and full_at or time
+            end
         end
     end
 
-    -- One command more counts, or it is refused: then the rate, and in how many microseconds to try again.
-    function too_fast(participant)
-        local rate = rate_of(participant)
-        if not rate then return nil end
-        if not full_at then load_buckets() end
-        local at, interval = full_at[participant], math.floor(SECOND / rate)
-        if at < time then at = time end
-        at = at + (interval < 1 and 1 or interval)
-        local wait = at - time - SECOND
-        if wait > 0 then return rate, wait end
-        full_at[participant] = at
-        if not is_counted[participant] then
-            is_counted[participant] = true
-            counted[#counted + 1] = participant
-        end
+    -- The bucket of one whose messages are counted: when it is full again, and by how much each
+    -- message puts that off.
+    function bucket_of(participant)
+        if not buckets then load_buckets() end
+        return buckets[participant]
     end
 
     function write_rates()
-        if #counted == 0 then return end
+        if not buckets then return end
         local values = {}
-        for i = 1, #counted do
-            values[2 * i - 1], values[2 * i] = text(full_at[counted[i]]), counted[i]
+        for name, bucket in pairs(buckets) do
+            if bucket and bucket.full_at > time then
+                values[#values + 1] = text(bucket.full_at)
+                values[#values + 1] = name
+            end
         end
         each('ZADD', KEYS[15], values, #values)
         call('ZREMRANGEBYSCORE', KEYS[15], '-inf', text(time)) -- full buckets

@@ -11,15 +11,18 @@ local function new_order(book, session, command)
     else
         own, opposite, key, limit = book.asks, book.bids, price, price and -price or 0
     end
-    local bounds = bounds_of(book, participant)
-    if (bounds.any or book.collar)
+    local bounds = any_own and bounds_of(book, participant) or book.bounds
+    if (bounds.any or book.lower)
             and is_refused(book, bounds, participant, buys, price, quantity, opposite) then
         return
     end
     local count, at
     if lasts == GTC then
         count = open[participant] or open_count(participant)
-        if has_no_room(book, bounds, participant, count) then return end
+        if (any_own or count >= max_open or resting >= max_resting or bounds.open_orders < HUGE)
+                and has_no_room(book, bounds, participant, count) then
+            return
+        end
         at = book.totals[key] or total(book, key)
         if at > 0 and at + quantity >= MAX_LEVEL then
             return refuse('too_large', "the level's total would be too large")
@@ -49,10 +52,15 @@ local function new_order(book, session, command)
         return rest_canceled(quantity)
     end
     seq = seq + 1
+    local holding = book.holdings[participant] or holding_of(book, participant)
     order = {id = id, book = book, left = quantity, key = key, arrival = seq, taken = seq,
-             post_only = command[9], touched = true, holding = holding_of(book, participant)}
-    lay(order, quantity)
-    order.holding.orders = order.holding.orders + 1
+             post_only = command[9], touched = true, holding = holding}
+    holding.orders = holding.orders + 1
+    if buys then
+        holding.buys = holding.buys + quantity
+    else
+        holding.sells = holding.sells + quantity
+    end
     add(own, order)
     touched_count = touched_count + 1
     touched[touched_count] = order
@@ -125,8 +133,8 @@ local function amend_order(book, session, command)
     local key, quantity = old, command[6] or order.left
     if command[5] then key = old < 0 and -command[5] or command[5] end
     local participant = session[1]
-    local bounds = bounds_of(book, participant)
-    if (bounds.any or book.collar)
+    local bounds = any_own and bounds_of(book, participant) or book.bounds
+    if (bounds.any or book.lower)
             and is_amend_refused(book, bounds, participant, order, key, quantity) then
         return
     end

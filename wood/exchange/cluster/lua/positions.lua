@@ -1,11 +1,10 @@
 -- What the participants hold in each book: what they bought less what they sold, and what they have open.
 --
--- A *holding* is by how much this batch has changed that. What lies in Redis is read when somebody's
--- limit depends on it, and at the end of those whose holding has changed. Nothing before
--- `write_positions` writes.
+-- A *holding* says how much this batch has changed that, until it is *known*: what lies in Redis is
+-- added when somebody's limit depends on it, and at the end. Nothing before `write_positions` writes.
 
 local unsettled, unsettled_count = {}, 0
-local whose, lay, settle, standing, gather_positions, write_positions
+local whose, settle, known_holding, gather_positions, write_positions
 
 local function holding_of(book, participant)
     local holding = book.holdings[participant]
@@ -29,7 +28,7 @@ function whose(order)
 end
 
 -- So many lots more of an order are open.
-function lay(order, lots)
+local function lay(order, lots)
     local holding = order.holding or whose(order)
     if order.key < 0 then
         holding.buys = holding.buys + lots
@@ -44,6 +43,7 @@ function settle()
         local holding = unsettled[i]
         if holding.orders <= holding.low then
             holding.low, holding.at_low = holding.orders, holding.position
+            if holding.known then holding.position = 0 end
         end
     end
     unsettled_count = 0
@@ -53,6 +53,19 @@ do
     local NOTHING = {0, 0, 0, 0}
     local wanted
 
+    -- Add what lies in Redis.
+    local function learn(holding, held)
+        holding.known = held
+        holding.buys, holding.sells = held[2] + holding.buys, held[3] + holding.sells
+        holding.orders = held[4] + holding.orders
+        if holding.low and held[4] + holding.low == 0 then
+            holding.position = holding.position - holding.at_low
+        else
+            holding.position = held[1] + holding.position
+        end
+        if holding.low then holding.low = 0 end
+    end
+
     local function load_positions(book, names)
         for from = 1, #names, CHUNK do
             local to = from + CHUNK - 1
@@ -60,59 +73,52 @@ do
             local values = call('HMGET', book.positions_key, unpack(names, from, to))
             for i = from, to do
                 local value = values[i - from + 1]
-                book.held[names[i]] = value and {decode(value)} or NOTHING
+                learn(holding_of(book, names[i]), value and {decode(value)} or NOTHING)
             end
         end
     end
 
-    -- Load all that the commands of this batch may depend on.
-    local function load_wanted(book)
-        if not wanted then
-            wanted = {}
-            for i = 1, #books do wanted[books[i]] = {} end
-            local seen = {}
-            for i = 1, #commands do
-                local command = commands[i]
-                if command[1] == NEW or command[1] == AMEND then
-                    local of, name = books[command[3]], sessions[command[2]][1]
-                    seen[of] = seen[of] or {}
-                    if not seen[of][name] then
-                        seen[of][name] = true
-                        wanted[of][#wanted[of] + 1] = name
+    -- The participants on whose holdings the commands of this batch may depend, by book.
+    local function find_wanted()
+        wanted = {}
+        for i = 1, #books do wanted[books[i]] = {} end
+        local seen = {}
+        for i = 1, #commands do
+            local command = commands[i]
+            if command[1] == NEW or command[1] == AMEND then
+                local book, name = books[command[3]], sessions[command[2]][1]
+                seen[book] = seen[book] or {}
+                if not seen[book][name] then
+                    seen[book][name] = true
+                    local holding = book.holdings[name]
+                    if not (holding and holding.known) then
+                        wanted[book][#wanted[book] + 1] = name
                     end
                 end
             end
         end
+    end
+
+    -- The holding of one who says something in this batch, with what lies in Redis.
+    function known_holding(book, participant)
+        if not wanted then find_wanted() end
         load_positions(book, wanted[book])
-    end
-
-    local function sum(held, holding)
-        local orders, position = held[4] + holding.orders, held[1] + holding.position
-        if holding.low and held[4] + holding.low == 0 then position = holding.position - holding.at_low end
-        if orders == 0 then return position, 0, 0, 0 end
-        return position, held[2] + holding.buys, held[3] + holding.sells, orders
-    end
-
-    -- Position, open buys, open sells and open orders of a participant in a book, as they are now.
-    function standing(book, participant)
-        if not book.held[participant] then load_wanted(book) end
-        local held, holding = book.held[participant], book.holdings[participant]
-        if holding then return sum(held, holding) end
-        return held[1], held[2], held[3], held[4]
+        return book.holdings[participant]
     end
 
     -- What is to be written. This is the last that is read.
     function gather_positions()
         for i = 1, #books do
             local book, unknown = books[i], {}
-            for name in pairs(book.holdings) do
-                if not book.held[name] then unknown[#unknown + 1] = name end
+            for name, holding in pairs(book.holdings) do
+                if not holding.known then unknown[#unknown + 1] = name end
             end
             load_positions(book, unknown)
             local set, unset, count = {}, {}, 0
             for name, holding in pairs(book.holdings) do
-                local held = book.held[name]
-                local position, buys, sells, orders = sum(held, holding)
+                local held, position, buys = holding.known, holding.position, holding.buys
+                local sells, orders = holding.sells, holding.orders
+                if orders == 0 then buys, sells = 0, 0 end -- more than 2^53 may not add up to it
                 if position == 0 and orders == 0 then
                     if held ~= NOTHING then unset[#unset + 1] = name end
                 elseif position ~= held[1] or buys ~= held[2] or sells ~= held[3] or orders ~= held[4] then

@@ -4,6 +4,14 @@
 local HUGE = math.huge
 local CANCEL_NEWEST, CANCEL_OLDEST = 'cancel-newest', 'cancel-oldest'
 
+-- What a trade may cost now: `lower` and `upper` bound it, nil where there is no bound.
+local function set_band(book)
+    local reference = book.collar and (book.last or book.reference)
+    if not reference then return end
+    local width = math.floor(reference * book.collar / 10000)
+    book.lower, book.upper = reference - width, reference + width
+end
+
 do
     local rules, fields = decode(ARGV[6]), {}
     for i = 1, #books do
@@ -23,24 +31,16 @@ do
             book.bounds = {open_orders = rule[7] or HUGE, quantity = rule[8] or HUGE,
                            value = rule[9] or HUGE, position = rule[10] or HUGE}
             book.bounds.any = (rule[8] or rule[9] or rule[10]) and true or false
+            set_band(book)
         end
     end
 end
 
--- The lowest and the highest price of a trade now, nothing if there is no bound.
-local function band(book)
-    local reference = book.collar and (book.last or book.reference)
-    if not reference then return end
-    local width = math.floor(reference * book.collar / 10000)
-    return reference - width, reference + width
-end
-
 -- The same as keys of a side.
 local function keys_within(book, side)
-    local lower, upper = band(book)
-    if not lower then return -HUGE, HUGE end
-    if side == book.asks then return lower, upper end
-    return -upper, -lower
+    if not book.lower then return -HUGE, HUGE end
+    if side == book.asks then return book.lower, book.upper end
+    return -book.upper, -book.lower
 end
 
 local function change_state(book, state, reason)

@@ -78,23 +78,13 @@ local function refuse_by(limit, code, text, wait)
     unnumbered = unnumbered + 1
 end
 
--- So many lots were bought, negative if sold, by an incoming order.
-local function take(book, participant, lots)
-    local holding = holding_of(book, participant)
-    holding.position = holding.position + lots
-    if holding.low then
-        unsettled_count = unsettled_count + 1
-        unsettled[unsettled_count] = holding
-    end
-end
-
 -- Let `left` lots of a participant meet the side as far as `limit`; return what is left, the keys of the
 -- levels, and PREVENTED or BEYOND if an order of its own or the collar stopped it.
 local function trade(book, side, limit, left, participant)
     local met, changed, key, sum = 0, {}, nil, 0
     local lowest, highest, stopped, traded = -HUGE, HUGE, nil, nil
     local prevents, quantity_before, bought = book.prevents, left, side == book.asks
-    if book.collar then lowest, highest = keys_within(book, side) end
+    if book.lower then lowest, highest = keys_within(book, side) end
     while left > 0 and met < MAX_MET do
         local order = best(book, side)
         if not order or order.key > limit then break end
@@ -152,7 +142,14 @@ local function trade(book, side, limit, left, participant)
     if traded then
         book.last = traded < 0 and -traded or traded
         book.last_changed = true
-        take(book, participant, bought and quantity_before - left or left - quantity_before)
+        if book.collar then set_band(book) end
+        local holding = book.holdings[participant] or holding_of(book, participant)
+        local lots = quantity_before - left
+        holding.position = holding.position + (bought and lots or -lots)
+        if holding.low then
+            unsettled_count = unsettled_count + 1
+            unsettled[unsettled_count] = holding
+        end
     end
     size = size + met
     return left, changed, stopped
@@ -167,7 +164,7 @@ end
 local function can_fill(book, side, limit, quantity, participant)
     best(book, side)
     local lowest, highest, prevents = -HUGE, HUGE, book.prevents
-    if book.collar then lowest, highest = keys_within(book, side) end
+    if book.lower then lowest, highest = keys_within(book, side) end
     if highest < limit then limit = highest end
     local room, stored, i, k = MAX_MET, side.stored, side.at, side.count
     local level, j = nil, 0

@@ -1,0 +1,157 @@
+"""Clients that say too much, and those who guess tokens: others do not wait for them."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import From
+from tests.sessions import LOGIN, log_in
+from tests.support import Peer, Server, create, eventually
+from tests.test_node_introduction import ALL, NOTHING
+from wood.model.participants import digest
+
+Start = Callable[..., Server]
+BAD = b"\x1b[2J{nonsense}\n"
+
+
+def answers_so_far(peer: Peer) -> list[bytes]:
+    """The lines that have arrived."""
+    data = b""
+    peer.socket.setblocking(False)
+    try:
+        while piece := peer.socket.recv(1 << 20):
+            data += piece
+    except BlockingIOError:
+        pass
+    return data.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("option", "limit"),
+    [("--max-rate", "connectionRate"), ("--max-address-rate", "addressRate")],
+)
+@pytest.mark.parametrize("kind", ["private", "public"])
+def test_a_flood_costs_a_portion_a_pause(
+    start_server: Start, option: str, limit: str, kind: str
+) -> None:
+    """200,000 bad lines would be read within a second: now a thousand or two of them are."""
+    server = start_server(option, "10")
+    begin = time.monotonic()
+    flood = server.trader() if kind == "private" else server.watcher()
+    with flood, From("127.0.0.2", server.private) as other:
+        flood.socket.setblocking(False)
+        sent = 0
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            try:
+                sent += flood.socket.send(BAD * 1000)
+            except BlockingIOError:
+                time.sleep(0.001)
+        for _ in range(5):
+            assert other.ask(ALL) == NOTHING
+        lines = answers_so_far(flood)
+        pauses = (time.monotonic() - begin) / 0.1 + 2
+        portion = 8 * 1024 / len(BAD)
+        assert len(lines) < pauses * portion
+        assert len(lines) < 12_000
+        told = [json.loads(line) for line in lines[:500]]
+        refused = [each for each in told if each.get("code") == "rate"]
+        assert refused
+        assert {each["limit"] for each in refused} == {limit}
+        assert all(0 < each["retryAfter"] <= 0.1 for each in refused)
+
+
+def test_without_a_rate_a_flood_has_its_turns(server: Server) -> None:
+    before = server.memory()
+    with server.trader() as flood, server.watcher() as watcher, server.trader() as other:
+        flood.socket.setblocking(False)
+        watcher.socket.setblocking(False)
+        for _ in range(100):
+            for each in (flood, watcher):
+                with suppress(BlockingIOError):
+                    each.socket.send(BAD * 1000)
+            assert other.ask(ALL) == NOTHING
+        assert server.memory() - before < 40_000_000
+
+
+def test_whoever_waits_is_heard_again(start_server: Start) -> None:
+    server = start_server("--max-rate", "20")
+    with server.trader() as peer:
+        peer.send(*[ALL] * 60)
+        told = peer.messages(60)
+        assert told[:20] == [NOTHING] * 20
+        assert told[20]["limit"] == "connectionRate"
+        wait = told[-1]["retryAfter"]
+        time.sleep(wait)  # what the server says is enough
+        answer = peer.ask(ALL)
+        while answer.get("code") == "rate":
+            answer = peer.ask(ALL)
+        assert answer == NOTHING
+
+
+def test_all_connections_of_an_address_share_its_rate(start_server: Start) -> None:
+    server = start_server("--max-address-rate", "5")
+    with ExitStack() as stack:
+        peers = [stack.enter_context(server.trader()) for _ in range(10)]
+        told = [peer.ask(ALL) for peer in peers]
+        assert told[:5] == [NOTHING] * 5
+        assert {each.get("limit") for each in told[6:]} == {"addressRate"}
+        with From("127.0.0.3", server.private) as other:
+            assert other.ask(ALL) == NOTHING
+
+
+def test_a_stop_does_not_wait_for_pauses(start_server: Start) -> None:
+    """What was read is answered, refusals too."""
+    server = start_server("--max-rate", "1")
+    with server.trader() as peer:
+        peer.send(*[ALL] * 2000)
+        assert peer.message() == NOTHING
+        begin = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begin < 4
+        assert peer.rest().count(b'"limit":"connectionRate"') > 100
+
+
+class TestGuessing:
+    @pytest.fixture
+    def server(self, start_server: Start, tmp_path: Path) -> Server:
+        file = tmp_path / "participants"
+        alice = {"digest": digest("right"), "added": 1763720000, "operator": False}
+        alice["disabled"] = False
+        file.write_text(json.dumps({"alice": alice}))
+        file.chmod(0o600)
+        return start_server("--auth", "token", "--participants", str(file))
+
+    def test_gets_slower_and_delays_nobody_else(self, server: Server) -> None:
+        wrong = LOGIN | {"token": "wrong"}
+        with ExitStack() as stack:
+            guessers = [stack.enter_context(server.trader()) for _ in range(30)]
+            for guesser in guessers:
+                guesser.send(*[wrong] * 50)
+            # The first wait a quarter of a second, half a one, one ...: so few are answered soon.
+            assert guessers[0].message()["code"] == "unauthorized"
+            begin = time.monotonic()
+            with From("127.0.0.2", server.private) as alice:
+                log_in(alice, token="right")
+                for number in range(20):
+                    assert alice.ask(create(number, "BUY", 5, 1))["report"] == "NEW"
+            assert time.monotonic() - begin < 2
+            answered = sum(len(answers_so_far(guesser)) for guesser in guessers)
+            assert answered < 10, "of 1,500"
+            with server.trader() as here:
+                log_in(here, token="right")  # also from that very address
+
+    def test_is_logged_within_bounds(self, server: Server) -> None:
+        with ExitStack() as stack:
+            peers = [stack.enter_context(server.trader()) for _ in range(60)]
+            for peer in peers:
+                peer.send(LOGIN | {"token": "wrong"})
+            eventually(lambda: "more lines such as the last ones were left out" in server.text())
+            failed = [line for line in server.text().splitlines() if "a login failed" in line]
+            by_second = [line[:19] for line in failed]
+            assert max(map(by_second.count, set(by_second))) <= 20
+            assert len(failed) < 60

@@ -1,0 +1,66 @@
+import io
+import logging
+
+import pytest
+
+from wood.node.log_lines import FewLines, PlainText, printable
+
+HOSTILE = "a\x1b[31mb\x00c\nd\re\u202ef\x9bg"
+
+
+@pytest.fixture
+def log() -> logging.Logger:
+    return logging.getLogger("wood.test")
+
+
+def test_so_many_a_second_and_then_a_count(
+    log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [100.5]
+    lines = FewLines(log, 3, lambda: now[0])
+    with caplog.at_level(logging.INFO, "wood.test"):
+        for number in range(10):
+            lines.warning("%d", number)
+        lines.flush()
+        assert caplog.messages == ["0", "1", "2"], "not before the second is over"
+        now[0] += 0.6
+        lines.info("%s", "then")
+        assert caplog.messages[3:] == ["7 more lines such as the last ones were left out", "then"]
+        now[0] += 5
+        lines.flush()
+        assert len(caplog.messages) == 5
+
+
+def test_what_is_not_logged_counts_for_nothing(
+    log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = FewLines(log, 1, lambda: 100.0)
+    with caplog.at_level(logging.WARNING, "wood.test"):
+        for _ in range(5):
+            lines.info("no")
+        lines.warning("yes")
+    assert caplog.messages == ["yes"]
+
+
+def test_no_value_can_command_a_terminal_or_look_like_a_line(log: logging.Logger) -> None:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(PlainText("%(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        log.warning("from %s", HOSTILE)
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            log.exception("failed")
+    finally:
+        log.removeHandler(handler)
+    lines = out.getvalue().split("\n")
+    assert lines[0] == r"WARNING from a\x1b[31mb\x00c\nd\re\u202ef\x9bg"
+    assert all(line.isprintable() for line in lines)
+    assert lines[1] == "ERROR failed"
+    assert lines[2].startswith("Traceback")
+
+
+def test_what_can_be_seen_stays() -> None:
+    assert printable("naïve 価格 ~") == "naïve 価格 ~"

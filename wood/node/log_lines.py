@@ -1,0 +1,98 @@
+"""Lines of the log that strangers cause: no more than a disk bears, and nothing but text.
+
+A stranger may connect as often as it likes. What it makes the server say is bounded by the second;
+what was left out is counted, so that an attack is still seen.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+BURST = 10
+"""Lines a second about what was refused."""
+
+CONNECTIONS = 200
+"""Lines a second about connections that were opened and closed."""
+
+
+class FewLines:
+    """Writes at most `most` lines a second, and then how many were left out.
+
+    That is said when the second is over, if there is an event loop, or with the next line.
+    """
+
+    def __init__(
+        self, log: logging.Logger, most: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._most = most
+        self._clock = clock
+        self._second = -1
+        self._written = 0
+        self._left_out = 0
+
+    def warning(self, text: str, *values: object) -> None:
+        """Write a warning, if there is room for it."""
+        self._say(logging.WARNING, text, *values)
+
+    def info(self, text: str, *values: object) -> None:
+        """Write what is no warning, if there is room for it."""
+        self._say(logging.INFO, text, *values)
+
+    def flush(self) -> None:
+        """Tell how many lines were left out, if any, in seconds before this one."""
+        second = int(self._clock())
+        if second == self._second:
+            return
+        self._second, self._written = second, 0
+        if self._left_out:
+            left_out, self._left_out = self._left_out, 0
+            self._log.warning("%d more lines such as the last ones were left out", left_out)
+
+    def _say(self, level: int, text: str, *values: object) -> None:
+        if not self._log.isEnabledFor(level):
+            return
+        self.flush()
+        if self._written >= self._most:
+            self._left_out += 1
+            if self._left_out == 1:
+                with suppress(RuntimeError):  # no event loop: the next line will tell
+                    asyncio.get_running_loop().call_later(1.0, self.flush)
+            return
+        self._written += 1
+        self._log.log(level, text, *values)
+
+
+class PlainText(logging.Formatter):
+    """A record as lines of text: whatever a value holds, none of it can command a terminal.
+
+    Nor can it look like another line of the log: only a traceback has lines of its own.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own)
+        """The first line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei) -> str:  # type: ignore[no-untyped-def]  # noqa: N802
+        """The lines of a traceback."""
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
+
+
+def printable(text: str) -> str:
+    """`text` with all that is not to be seen written as an escape sequence of Python."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+log = logging.getLogger("wood.node")
+
+refusals = FewLines(log, BURST)
+"""About what is refused to strangers: connections, logins, headers, handshakes."""
+
+connections = FewLines(log, CONNECTIONS)
+"""About connections that are opened and closed."""
