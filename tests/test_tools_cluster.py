@@ -16,6 +16,7 @@ import pytest
 
 from tests.launcher import HAPROXY, HOST, WITH_HAPROXY, Launcher
 from tests.support import PATIENCE, create, eventually, run_wood, run_wood_here
+from tests.tls import Office, secure
 from wood.client import Client, Fill, New, NotTaken, Report, ReportsLost, Resumed, Unknown
 from wood.tools.cluster import Settings
 
@@ -199,6 +200,20 @@ def test_what_the_environment_says_of_nodes_elsewhere(
     assert answers(cluster)
     eventually(lambda: bool(re.search("events [1-9]", cluster.status())), "trading")
     assert "started again" not in cluster.said()
+    assert cluster.interrupt() == 0
+
+
+@pytest.mark.parametrize("path", FRONTS)
+def test_nodes_that_speak_tls(start: Start, tmp_path: Path, path: str) -> None:
+    """Through HAProxy too, which passes on what it cannot read; traders are told by variables."""
+    office = Office(tmp_path / "office")
+    options = ("--nodes", "1", "--traders", "1", "--", "--tls-cert", str(office.cert))
+    cluster = start(*options, path=path, WOOD_TLS_CA=str(office.ca))
+    cluster.ready()
+    assert bool(cluster.processes("haproxy")) == (path == WITH_HAPROXY)
+    eventually(lambda: bool(re.search("events [1-9]", cluster.status())), "trading")
+    with secure(cluster.trader(), office.context()) as peer:
+        assert peer.ask({"message": "instruments"})
     assert cluster.interrupt() == 0
 
 

@@ -17,7 +17,7 @@ from wood.model.events import (
     OrderAmended,
 )
 from wood.model.instruments import MAX_LEVEL_LOTS
-from wood.model.orders import BUY, FOK, GTC, State
+from wood.model.orders import BUY, FOK, GTC, HALTED
 
 
 class Book(Matching):
@@ -51,7 +51,7 @@ class Book(Matching):
     def _new_order(self, command: NewOrder, seq: int, events: list[Event]) -> int:
         participant, order_id, price = command.participant, command.order_id, command.price
         side, quantity = command.side, command.quantity
-        if self.state is State.HALTED:
+        if self.state is HALTED:
             return _refuse(command, self._halted(), seq, events)
         account = self.accounts.get(participant)
         if account is not None and order_id in account.orders:
@@ -101,8 +101,9 @@ class Book(Matching):
         ):
             return self._cancel_rest(participant, order_id, quantity, seq, events)
         seq, changed = self._trade(taker, opposite, seq, events)
-        account = self._traded(participant, account, side, quantity - taker.left)
         left = taker.left
+        if left != quantity:
+            account = self._traded(participant, account, side, quantity - left)
         if left and (rest_price is None or taker.prevented or crosses(opposite, limit)):
             seq = self._cancel_rest(participant, order_id, left, seq, events)
             left = 0
@@ -190,7 +191,7 @@ class Book(Matching):
         return seq, len(orders)
 
     def _amend_order(self, command: AmendOrder, seq: int, events: list[Event]) -> int:
-        if self.state is State.HALTED:
+        if self.state is HALTED:
             return _refuse(command, self._halted(), seq, events)
         order = self._find(command.participant, command.order_id)
         if order is None:

@@ -7,7 +7,7 @@ from wood.book.levels import BookSide, Order
 from wood.book.rules import Rules
 from wood.model.events import Event, LevelChanged, Levels, OrderCanceled, StateChanged, Trade
 from wood.model.instruments import Instrument
-from wood.model.orders import BUY, SELL, Reason, SelfTrade, Side, State
+from wood.model.orders import BUY, HALTED, OPEN, SELL, Reason, SelfTrade, Side, State
 
 MAX_MET = 10_000
 """Resting orders that one command meets at most; what is then left of it is cancelled."""
@@ -45,7 +45,7 @@ class Matching:
         self.accounts: dict[str, Account] = {}
         """By participant: of those who have open orders or a position."""
         self.rules = Rules(instrument)
-        self.state = State.OPEN
+        self.state = OPEN
         self.looked_at = 0
         """Orders that fill-or-kill orders made it look at, beside those that they met: what they
         cost that no event shows. For the engine to read and to set back."""
@@ -56,6 +56,8 @@ class Matching:
     ) -> Taker:
         """An order that is about to meet the other side, within the collar."""
         rules = self.rules
+        if not rules.has_collar:
+            return Taker(participant, order_id, side, limit, limit, -NO_LIMIT, quantity)
         # Keys grow with precedence: those of bids are their prices, those of asks the negatives.
         if side is BUY:
             far, near = -rules.upper, -rules.lower
@@ -74,8 +76,8 @@ class Matching:
         """
         symbol, side, bound, near = self.symbol, taker.side, taker.bound, taker.near
         participant, order_id, left = taker.participant, taker.order_id, taker.left
-        prevents, buys, forget = self.rules.prevents, taker.side is BUY, self._forget
-        room, traded_at = MAX_MET, self.rules.last
+        rules, buys, forget = self.rules, taker.side is BUY, self._forget
+        prevents, room, traded_at = rules.prevents, MAX_MET, rules.last
         changed: Levels = []
         while left and room and not taker.prevented:
             level = opposite.best
@@ -87,9 +89,9 @@ class Matching:
             while order is not None and left and room:
                 account = order.account
                 if prevents and account.participant == participant:
-                    if self.rules.self_trade is not SelfTrade.CANCEL_OLDEST:
+                    if rules.self_trade is not SelfTrade.CANCEL_OLDEST:
                         taker.prevented = True
-                    if self.rules.self_trade is SelfTrade.CANCEL_NEWEST:
+                    if rules.self_trade is SelfTrade.CANCEL_NEWEST:
                         break
                     room -= 1
                     gone += order.left
@@ -146,24 +148,26 @@ class Matching:
             else:
                 level.total -= before - left + gone
             changed.append((price, level.total))
-        if traded_at != self.rules.last and traded_at is not None:
-            self.rules.traded_at(traded_at)
+        if traded_at != rules.last and traded_at is not None:
+            rules.last = traded_at
+            if rules.has_collar:
+                rules.move_collar()
         taker.left = left
         taker.room = room
         return seq, changed
 
     def _traded(
         self, participant: str, account: Account | None, side: Side, quantity: int
-    ) -> Account | None:
-        """So much was bought or sold as the incoming order; the account, None if there is none."""
-        if quantity:
-            if account is None:
-                account = Account(participant)
-            signed = quantity if side is BUY else -quantity
-            account.long += signed
-            account.short -= signed
-            # It may have been dropped, with the last of its own orders that this one met.
-            self.accounts[participant] = account
+    ) -> Account:
+        """So much was bought or sold as the incoming order; returns the account."""
+        if account is None:
+            account = Account(participant)
+        if side is SELL:
+            quantity = -quantity
+        account.long += quantity
+        account.short -= quantity
+        # It may have been dropped, with the last of its own orders that this one met.
+        self.accounts[participant] = account
         return account
 
     def _halt_beyond(self, taker: Taker, opposite: BookSide, seq: int, events: list[Event]) -> int:
@@ -173,7 +177,7 @@ class Matching:
             return seq
         if taker.bound <= best.key <= taker.near:
             return seq
-        return self.change_state(State.HALTED, Reason.COLLAR, seq, events)
+        return self.change_state(HALTED, Reason.COLLAR, seq, events)
 
     def change_state(self, state: State, reason: Reason, seq: int, events: list[Event]) -> int:
         """Halt trading, or let it go on; return the last number."""

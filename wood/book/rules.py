@@ -33,17 +33,17 @@ class Rules:
         self.self_trade = rules.self_trade
         self.halts = rules.beyond is Beyond.HALT
         """Whether what would trade beyond the collar halts the instrument."""
-        self.last: int | None = None
-        """The price that the collar is round: of the last trade, or the reference before it."""
         self.lower, self.upper = 0, MAX_TICKS
         """The lowest and the highest price at which orders may meet now, in ticks."""
         self.prevents = rules.self_trade is not SelfTrade.ALLOW
         self._symbol = instrument.symbol
         self._tick, self._lot = float(instrument.tick), float(instrument.lot)
         self._listed = rules.limits
-        self._collar = rules.collar
-        if rules.reference is not None:
-            self.traded_at(rules.reference)
+        self.has_collar = rules.collar is not None
+        self._collar = rules.collar or 0
+        self.last = rules.reference
+        """The price that the collar is round: of the last trade, or the reference before it."""
+        self.move_collar()
         self._bounds = bounds(self._tick, self._lot, rules.limits, {}, self._symbol)
         self._own_bounds: dict[str, Bounds] = {}
         self.any = False
@@ -66,10 +66,10 @@ class Rules:
             _whole(min(each.position for each in everybody)),
         )
 
-    def traded_at(self, price: int) -> None:
-        """That is the last price from now on."""
-        self.last = price
-        if self._collar is not None:
+    def move_collar(self) -> None:
+        """Put the collar round the last price."""
+        price = self.last
+        if self.has_collar and price is not None:
             width = band(price, self._collar)
             self.lower, self.upper = price - width, price + width
 

@@ -105,7 +105,7 @@ def reset(redis: str, prefix: str, yes: bool) -> None:
     \b
         wood reset --prefix competition
 
-    Participants and their tokens stay.
+    Participants stay, with their tokens and limits.
     """
     asyncio.run(_reset(redis, prefix, yes))
 

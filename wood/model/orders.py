@@ -53,4 +53,5 @@ class Beyond(StrEnum):
 
 
 BUY, SELL = Side.BUY, Side.SELL
+OPEN, HALTED = State.OPEN, State.HALTED
 GTC, IOC, FOK = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK

@@ -337,8 +337,9 @@ class PrivateConnection(Connection):
                 self.resume(Pause.ANSWER)
 
     def _say(self, commands: Sequence[Command]) -> None:
-        if self.rates is not None:
-            self._slow_down_if_refused(commands)
+        if self.session.retry_after is not None:
+            self.slow_down(self.session.retry_after)
+            self.session.retry_after = None
         if self.session.locked:
             commands = self._refuse_here(commands)
         if not commands:
@@ -351,11 +352,6 @@ class PrivateConnection(Connection):
                 timeout = self._node.settings.login_timeout
                 self._waiting = asyncio.get_running_loop().call_later(timeout, self._give_up)
             self.pause(Pause.ANSWER)
-
-    def _slow_down_if_refused(self, commands: Sequence[Command]) -> None:
-        for command in commands:
-            if isinstance(command, Refuse) and command.code is ErrorCode.RATE:
-                self.slow_down(command.retry_after or 0)
 
     def _refuse_here(self, commands: Sequence[Command]) -> list[Command]:
         """Who may say nothing yet has no answers due that these could overtake."""

@@ -79,6 +79,8 @@ class Session:
         self._line_limit = line_limit
         self._decoder = private_json(line_limit)
         self._packs: MessagePack | None = None
+        self.retry_after: int | None = None
+        """Microseconds that the client shall wait, if a rate refused something of what it said."""
         self._rates = rates
         self._cancel_on_close = cancel_on_close
         self._must_log_in = must_log_in
@@ -188,8 +190,12 @@ class Session:
     def _command(self, message: Message | Unreadable) -> Command:
         if message.seq is not None:
             self._count(message.seq)
-        if self._rates is not None:
-            self._rates.check()
+        rates = self._rates
+        if rates is not None:
+            if rates.left:
+                rates.left -= 1
+            else:
+                rates.check()
         if self.locked and type(message) not in (messages.Login, Unreadable):
             raise Refusal(ErrorCode.UNAUTHORIZED, "log in first")
         if type(message) is messages.CreateOrder:
@@ -202,6 +208,8 @@ class Session:
         self._next_seq += 1
 
     def _refuse(self, message: Message | Unreadable, refusal: Refusal) -> Refuse:
+        if refusal.code is ErrorCode.RATE:
+            self.retry_after = refusal.retry_after or 0
         order_id = getattr(message, "order_id", None)
         try:
             order_id = None if order_id is None else numeric_id(order_id)
