@@ -95,7 +95,7 @@ class Book(Matching):
                 return self._cancel_rest(participant, order_id, quantity, seq, events)
             level = level or own.level(rest_price)
             return self._rest(command, account, level, quantity, seq, events)
-        taker = self._taker(participant, order_id, side, limit, quantity)
+        taker = self._taker(participant, account, order_id, side, limit, quantity)
         if command.post_only or (
             command.time_in_force is FOK and not self._can_fill(opposite, taker)
         ):
@@ -127,7 +127,7 @@ class Book(Matching):
         if opened.count.get(participant, 0) >= most:
             text = f"{most:.0f} open orders are the limit"
             return Refused(ErrorCode.LIMIT, text, Limit.OPEN_ORDERS)
-        if self.rules.any and (full := self.rules.refuse_more(participant, account)):
+        if self.rules.counts and (full := self.rules.refuse_more(participant, account)):
             return full
         if opened.total >= opened.total_limit:
             text = f"the exchange has {opened.total_limit} open orders, its limit"
@@ -233,7 +233,8 @@ class Book(Matching):
         if level.first is None:
             own.drop(level)
         self._open_less(order, order.left)
-        taker = self._taker(participant, order_id, own.side, price * opposite.sign, quantity)
+        limit = price * opposite.sign
+        taker = self._taker(participant, account, order_id, own.side, limit, quantity)
         changed: Levels = []
         if crosses(opposite, taker.limit) and not order.post_only:
             seq, changed = self._trade(taker, opposite, seq, events)

@@ -25,6 +25,7 @@ class Taker(Struct, gc=False):
     """
 
     participant: str
+    account: Account | None
     order_id: int
     side: Side
     limit: int
@@ -52,19 +53,25 @@ class Matching:
         self._open = OpenOrders() if open_orders is None else open_orders
 
     def _taker(
-        self, participant: str, order_id: int, side: Side, limit: int, quantity: int
+        self,
+        participant: str,
+        account: Account | None,
+        order_id: int,
+        side: Side,
+        limit: int,
+        quantity: int,
     ) -> Taker:
         """An order that is about to meet the other side, within the collar."""
         rules = self.rules
         if not rules.has_collar:
-            return Taker(participant, order_id, side, limit, limit, -NO_LIMIT, quantity)
+            return Taker(participant, account, order_id, side, limit, limit, -NO_LIMIT, quantity)
         # Keys grow with precedence: those of bids are their prices, those of asks the negatives.
         if side is BUY:
             far, near = -rules.upper, -rules.lower
         else:
             far, near = rules.lower, rules.upper
         bound = limit if limit > far else far
-        return Taker(participant, order_id, side, limit, bound, near, quantity)
+        return Taker(participant, account, order_id, side, limit, bound, near, quantity)
 
     def _trade(
         self, taker: Taker, opposite: BookSide, seq: int, events: list[Event]
@@ -77,7 +84,8 @@ class Matching:
         symbol, side, bound, near = self.symbol, taker.side, taker.bound, taker.near
         participant, order_id, left = taker.participant, taker.order_id, taker.left
         rules, buys, forget = self.rules, taker.side is BUY, self._forget
-        prevents, room, traded_at = rules.prevents, MAX_MET, rules.last
+        own = taker.account if rules.prevents else None
+        room, traded_at = MAX_MET, rules.last
         changed: Levels = []
         while left and room and not taker.prevented:
             level = opposite.best
@@ -88,7 +96,7 @@ class Matching:
             order = level.first
             while order is not None and left and room:
                 account = order.account
-                if prevents and account.participant == participant:
+                if account is own:
                     if rules.self_trade is not SelfTrade.CANCEL_OLDEST:
                         taker.prevented = True
                     if rules.self_trade is SelfTrade.CANCEL_NEWEST:
@@ -191,14 +199,15 @@ class Matching:
     def _can_fill(self, opposite: BookSide, taker: Taker) -> bool:
         """Whether all of it can trade at once, within what else would stop it."""
         room, quantity = MAX_MET, taker.left
-        rules, participant = self.rules, taker.participant
+        oldest = self.rules.self_trade is SelfTrade.CANCEL_OLDEST
+        own = taker.account if self.rules.prevents else None
         try:
             for level in opposite.in_order():
                 if not taker.bound <= level.key <= taker.near:
                     return False
                 for order in level.orders():
-                    if rules.prevents and order.account.participant == participant:
-                        if rules.self_trade is not SelfTrade.CANCEL_OLDEST:
+                    if order.account is own:
+                        if not oldest:
                             return False
                     else:
                         quantity -= order.left

@@ -5,6 +5,7 @@ that refuses.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import NamedTuple
 
 from wood.book.accounts import Account
@@ -12,7 +13,7 @@ from wood.model.errors import ErrorCode, Limit
 from wood.model.instruments import MAX_TICKS, Instrument
 from wood.model.limits import Bounds, Limits, bounds
 from wood.model.orders import BUY, Beyond, SelfTrade, Side
-from wood.model.trading import band
+from wood.model.trading import WHOLE
 
 NO_BOUNDS = Bounds()
 
@@ -40,7 +41,7 @@ class Rules:
         self._tick, self._lot = float(instrument.tick), float(instrument.lot)
         self._listed = rules.limits
         self.has_collar = rules.collar is not None
-        self._collar = rules.collar or 0
+        self._collar = float(rules.collar or 0)
         self.last = rules.reference
         """The price that the collar is round: of the last trade, or the reference before it."""
         self.move_collar()
@@ -48,6 +49,8 @@ class Rules:
         self._own_bounds: dict[str, Bounds] = {}
         self.any = False
         """Whether there is any rule that could refuse an order here."""
+        self.counts = False
+        """Whether open orders here have a limit of their own."""
         self.surely = 0, 0, 0
         """The quantity, value and position that are within the limits of everybody."""
         self.take({})
@@ -60,6 +63,7 @@ class Rules:
         }
         self.any = bool(self._own_bounds or self._collar or self._bounds != NO_BOUNDS)
         everybody = [self._bounds, *self._own_bounds.values()]
+        self.counts = any(isfinite(each.open_orders) for each in everybody)
         self.surely = (
             _whole(min(each.quantity for each in everybody)),
             _whole(min(each.value for each in everybody)),
@@ -70,7 +74,7 @@ class Rules:
         """Put the collar round the last price."""
         price = self.last
         if self.has_collar and price is not None:
-            width = band(price, self._collar)
+            width = int(price * self._collar / WHOLE)
             self.lower, self.upper = price - width, price + width
 
     def refuse(

@@ -12,7 +12,8 @@ WHOLE = 10_000
 class TradingRules(Struct, frozen=True):
     """Self-trade prevention, the price collar, and limits.
 
-    `collar` is in hundredths of a percent of the last trade's price, None for none. `reference` is
+    `collar` is in hundredths of a percent of the last trade's price, None for none; both engines
+    reckon its width in binary floating-point numbers, cut to whole ticks. `reference` is
     a price in ticks that counts while there was no trade; without it there is no collar until then.
     """
 
@@ -25,11 +26,3 @@ class TradingRules(Struct, frozen=True):
 
 
 NO_RULES = TradingRules()
-
-
-def band(reference: int, collar: int) -> int:
-    """How far from `reference` a price may be that is within `collar` of it, in ticks.
-
-    In binary floating-point numbers, as `lua/limits.lua` does it.
-    """
-    return int(reference * float(collar) / WHOLE)
