@@ -155,7 +155,7 @@ ATTACKS: dict[str, tuple[Attack, tuple[str, ...]]] = {
     "orders": (orders, ("--max-participant-rate", "500")),
 }
 
-SETTLING: dict[Attack, float] = {silent: 6.0, listeners: 3.0}
+SETTLING: dict[Attack, float] = {silent: 10.0, listeners: 6.0}
 """Seconds that it takes until all attackers are there, or are gone."""
 
 
