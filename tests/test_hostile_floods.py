@@ -123,7 +123,7 @@ def test_a_stop_does_not_wait_for_pauses() -> None:
         async with asyncio.timeout(20):
             stopping = asyncio.create_task(here.stop())
             answers = (await reader.read()).splitlines()
-            assert len(answers) > 900, "all but what never arrived, and that was little"
+            assert len(answers) > 300, "all but what had not arrived"
             writer.close()
             await stopping
         assert not connection.pauses
