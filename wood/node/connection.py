@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Set as AbstractSet
 from enum import Enum
+from random import random
 from typing import Protocol, cast
 
 from wood.model.errors import Limit
@@ -163,11 +164,15 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def slow_down(self, retry_after: int) -> None:
-        """Read no more for `retry_after` microseconds, and not for less than `SHORTEST_PAUSE`."""
+        """Read no more for `retry_after` microseconds, and not for less than `SHORTEST_PAUSE`.
+
+        It may be twice as long.
+        """
         if self._slow is not None or self._deaf or self.finishing:
             return
         self.pause(Pause.RATE)
-        seconds = max(SHORTEST_PAUSE, retry_after / 1_000_000)
+        # Not all at the same moment: many that are heard again together would be one long turn.
+        seconds = max(SHORTEST_PAUSE, retry_after / 1_000_000) * (1 + random())
         loop = asyncio.get_running_loop()
         self._slow = loop.call_later(seconds, self._hear_again)
         self._watched = loop.time() + seconds + 1
