@@ -13,9 +13,8 @@ from wood.model.commands import Command
 from wood.model.errors import ConfigError
 from wood.model.events import Batch, Snapshot
 from wood.node import connection
-from wood.node.connection import KEEPALIVE, Pause
+from wood.node.connection import KEEPALIVE, LINES_TURN, Pause
 from wood.node.node import Node
-from wood.node.private import LINES_TURN
 from wood.node.settings import Settings
 
 LINE = b'{"message":"cancelOrder","orderId":1}\n'

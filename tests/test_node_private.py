@@ -15,10 +15,9 @@ from wood.exchange.sessions import Auth
 from wood.model.commands import CloseSession, Command, OpenSession
 from wood.model.errors import ErrorCode
 from wood.model.events import Batch, LoginRefused, Snapshot
-from wood.node.connection import TURN, Connection, Pause
+from wood.node.connection import LINES_TURN, TURN, Connection, Pause
 from wood.node.failures import Failures
 from wood.node.private import (
-    LINES_TURN,
     PACKED_TURN,
     Encodings,
     PrivateConnection,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import Cluster
 from tests.engines import INSTRUMENTS, with_loop
 from tests.sessions import HEARTBEAT, LOGIN, bad_end, log_in
 from tests.support import Server, create, eventually, free_port, run_wood_here
@@ -142,6 +143,19 @@ class TestCertificates:
                     "unauthorized",
                 )
             log_in(peer)
+
+    def test_in_a_cluster(
+        self, prefix: str, redis_url: str, start_server: Start, office: Office
+    ) -> None:
+        cluster = Cluster(start_server, redis_url, prefix, *office.options, nodes=2)
+        cert = office.participant("alice")
+        one, other = (secure(node.trader(), office.context(cert)) for node in cluster.nodes)
+        with one, other:
+            for peer in (one, other):
+                assert peer.ask(LOGIN | {"participant": "bob"})["code"] == "unauthorized"
+                log_in(peer)
+            assert one.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
+            assert other.message()["report"] == "NEW"
 
     def test_are_not_needed(self, server: SecureServer) -> None:
         with server.trader() as peer:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Set as AbstractSet
 from enum import Enum
+from random import random
 from typing import Protocol, cast
 
 from wood.model.errors import Limit
@@ -14,6 +15,9 @@ from wood.node.throttle import Rates
 
 TURN = 8 * 1024
 """Bytes that one connection is heard at once; what more it said waits for its next turn."""
+
+LINES_TURN = 128
+"""Lines of one connection that are understood in one turn."""
 
 FLUSH = 30.0
 """Seconds in which a client may read what a closing connection still owes it."""
@@ -28,6 +32,11 @@ last words that the client was sent.
 SHORTEST_PAUSE = 0.1
 """Seconds at least that a client is not heard that says more than it may: what it says meanwhile
 waits in its own buffers, and a flood costs one portion of messages a pause.
+"""
+
+FLOOD_TURN = 64
+"""Bytes that a client which said too much within the last second is heard at once: so it is
+refused few times before it is paused again, and many of its kind take little of others' time.
 """
 
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
@@ -89,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._reason = "closed by the client"
         self._linger: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
+        self._watched = 0.0  # until when it is heard in small turns
 
     # What subclasses provide
 
@@ -102,8 +112,16 @@ class Connection(asyncio.Protocol):
         """Bytes arrived."""
 
     def portion(self, data: bytes) -> int:
-        """How many bytes of `data` are to be understood in one turn, at least 1."""
-        return min(len(data), TURN)
+        """How many bytes of `data` are to be understood in one turn, at least 1: so many lines at
+        most that they take a millisecond or two, whatever they are.
+        """
+        end = min(len(data), TURN)
+        if data.count(b"\n", 0, end) <= LINES_TURN:
+            return end
+        end = 0
+        for _ in range(LINES_TURN):
+            end = data.index(b"\n", end) + 1
+        return end
 
     def ended(self) -> None:
         """The client will send no more; it may still read."""
@@ -146,12 +164,18 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def slow_down(self, retry_after: int) -> None:
-        """Read no more for `retry_after` microseconds, and not for less than `SHORTEST_PAUSE`."""
+        """Read no more for `retry_after` microseconds, and not for less than `SHORTEST_PAUSE`.
+
+        It may be twice as long.
+        """
         if self._slow is not None or self._deaf or self.finishing:
             return
         self.pause(Pause.RATE)
-        seconds = max(SHORTEST_PAUSE, retry_after / 1_000_000)
-        self._slow = asyncio.get_running_loop().call_later(seconds, self._hear_again)
+        # Not all at the same moment: many that are heard again together would be one long turn.
+        seconds = max(SHORTEST_PAUSE, retry_after / 1_000_000) * (1 + random())
+        loop = asyncio.get_running_loop()
+        self._slow = loop.call_later(seconds, self._hear_again)
+        self._watched = loop.time() + seconds + 1
 
     def _hear_again(self) -> None:
         if self._slow is not None:
@@ -207,6 +231,11 @@ class Connection(asyncio.Protocol):
 
     def _hear(self, data: bytes) -> None:
         portion = self.portion(data)
+        if self._watched and not self._deaf:
+            if asyncio.get_running_loop().time() < self._watched:
+                portion = min(portion, FLOOD_TURN)
+            else:
+                self._watched = 0.0
         if portion < len(data):
             self._early = data[portion:]
             self.pause(Pause.TURN)

@@ -10,7 +10,7 @@ from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
 from wood.model.errors import ErrorCode, JournalTrimmed, Limit
 from wood.model.events import LoginRefused, Places, SessionOpened
-from wood.node.connection import TURN, Connection, Owner, Pause
+from wood.node.connection import Connection, Owner, Pause
 from wood.node.failures import Failures
 from wood.node.log_lines import connections, refusals
 from wood.node.pulse import Pulse
@@ -23,9 +23,6 @@ from wood.wire.reports import Reports
 from wood.wire.session_reports import SessionReports
 
 log = logging.getLogger("wood.node")
-
-LINES_TURN = 128
-"""Lines of one connection that are understood in one turn."""
 
 PACKED_TURN = 2048
 """Bytes of MessagePack that are; their borders are not known before they are decoded."""
@@ -305,16 +302,10 @@ class PrivateConnection(Connection):
         self._go_on()
 
     def portion(self, data: bytes) -> int:
-        """So many messages at most that they take a millisecond or two, whatever they are."""
+        """As in lines, where it is not lines that are spoken."""
         if self.session.packed or data[0] in FIRST_BYTES:
             return min(len(data), PACKED_TURN)
-        end = min(len(data), TURN)
-        if data.count(b"\n", 0, end) <= LINES_TURN:
-            return end
-        end = 0
-        for _ in range(LINES_TURN):
-            end = data.index(b"\n", end) + 1
-        return end
+        return super().portion(data)
 
     def resume(self, reason: Pause) -> None:
         """A reason to pause is gone: what was held back comes before what is read next."""
