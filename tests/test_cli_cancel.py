@@ -15,7 +15,7 @@ from tests.support import PATIENCE, Server, run_wood, run_wood_here
 from wood.cli.cancel import Duration
 from wood.model.errors import WoodError
 from wood.tools.connection import ConnectionFailed
-from wood.tools.operator import cancel_anonymous, cancel_participant
+from wood.tools.operator import Operator, cancel_anonymous, cancel_participant
 
 LOGIN = {"message": "login", "participant": "root", "token": "secret"}
 LOGGED_IN = {"message": "login", "participant": "root", "session": "1-1", "epoch": 1, "seq": 42}
@@ -171,7 +171,7 @@ def test_a_server_that_is_silent(serve: Serve, answers: list[list[object] | None
     server = serve(*answers)
     host, port = "127.0.0.1", server.port
     with pytest.raises(WoodError, match=r"did not answer within 0\.1 seconds"):
-        asyncio.run(cancel_participant(host, port, "root", "secret", "bob", patience=0.1))
+        asyncio.run(cancel_participant(Operator(host, port, "root", "secret", patience=0.1), "bob"))
 
 
 def test_nobody_listens() -> None:
@@ -181,7 +181,7 @@ def test_nobody_listens() -> None:
         done = run_wood("cancel", "-p", str(port), "--participant", "bob", **WHO)
         assert mistake(done).startswith(f"wood: no server at 127.0.0.1:{port}")
         with pytest.raises(ConnectionFailed):
-            asyncio.run(cancel_anonymous("127.0.0.1", port, "root", "secret", 1))
+            asyncio.run(cancel_anonymous(Operator("127.0.0.1", port, "root", "secret"), 1))
 
 
 def test_the_public_port_of_a_real_server(server: Server) -> None:

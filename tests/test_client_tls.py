@@ -140,3 +140,24 @@ class TestTools:
         done = run_wood("watch", "--public", str(plain.public), "--tls-ca", str(office.ca))
         assert done.returncode == 1
         assert "no TLS" in done.stderr
+
+
+def test_an_operator_acts_by_its_certificate(
+    start_server: Callable[..., Server], office: Office, tmp_path: Path
+) -> None:
+    file = tmp_path / "participants.json"
+    run_wood("participant", "add", "root", "--operator", "--participants", str(file))
+    server = start_server(*office.options, "--participants", str(file))
+    where = ["--operator", "root", "--port", str(server.private), "--tls-ca", str(office.ca)]
+    mine = ["--tls-client-cert", str(office.participant("root"))]
+    assert run_wood("halt", "WOOD", *where, *mine).stdout == "WOOD is halted\n"
+    assert (
+        run_wood("cancel", "--participant", "bob", *where, *mine).stdout == "cancelled 0 orders\n"
+    )
+    others = ["--tls-client-cert", str(office.participant("alice"))]
+    refused = run_wood("resume", "WOOD", *where, *others)
+    assert refused.returncode == 1
+    assert "the certificate names another participant" in refused.stderr
+    missing = run_wood("resume", "WOOD", *where)
+    assert missing.returncode == 2
+    assert "Missing option '--token'" in missing.stderr

@@ -2,10 +2,11 @@
 
 import asyncio
 import re
+from typing import Any
 
 import click
 
-from wood.cli.operator import operator_options
+from wood.cli.operator import chosen_operator, operator_options
 from wood.tools.operator import cancel_anonymous, cancel_participant, orders
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -37,10 +38,7 @@ class Duration(click.ParamType[int]):
 def cancel(
     participant: str | None,
     anonymous_older_than: int | None,
-    operator: str,
-    token: str,
-    host: str,
-    port: int,
+    **who: Any,
 ) -> None:
     """Cancel the orders of one participant, or those that anonymous ones left behind.
 
@@ -52,9 +50,9 @@ def cancel(
     In a cluster any node will do.
     """
     if participant is not None and anonymous_older_than is None:
-        work = cancel_participant(host, port, operator, token, participant)
+        work = cancel_participant(chosen_operator(who), participant)
     elif anonymous_older_than is not None and participant is None:
-        work = cancel_anonymous(host, port, operator, token, anonymous_older_than)
+        work = cancel_anonymous(chosen_operator(who), anonymous_older_than)
     else:
         raise click.UsageError("choose one of --participant and --anonymous-older-than")
     click.echo(f"cancelled {orders(asyncio.run(work))}")

@@ -1,8 +1,10 @@
 """What an operator does through the private port: cancels for others, halts, resumes."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from msgspec import DecodeError, Struct, json
 
@@ -23,29 +25,38 @@ class Refused(WoodError):
     """The server refused; the text is one line, and ends with the code."""
 
 
-async def cancel_participant(
-    host: str, port: int, operator: str, token: str, participant: str, *, patience: float = PATIENCE
-) -> int:
+@dataclass(frozen=True)
+class Operator:
+    """Who acts, and where: a private port. Without a token a certificate in `tls` has to do.
+
+    `patience` is in seconds for one answer.
+    """
+
+    host: str
+    port: int
+    name: str
+    token: str | None = field(repr=False)
+    tls: ssl.SSLContext | None = None
+    patience: float = PATIENCE
+
+
+async def cancel_participant(operator: Operator, participant: str) -> int:
     """Cancel all orders of `participant`; how many they were. Raises `WoodError`."""
-    dialogue = await _Dialogue.begin(host, port, patience)
+    dialogue = await _Dialogue.begin(operator)
     try:
-        await dialogue.log_in(operator, token)
         return await dialogue.cancel_all({"participant": participant})
     finally:
         await dialogue.end()
 
 
-async def cancel_anonymous(
-    host: str, port: int, operator: str, token: str, older_than: int, *, patience: float = PATIENCE
-) -> int:
+async def cancel_anonymous(operator: Operator, older_than: int) -> int:
     """Cancel the orders of anonymous participants who came more than so many seconds ago.
 
     Returns how many they were. Raises `WoodError`, which tells how many were cancelled before.
     """
-    dialogue = await _Dialogue.begin(host, port, patience)
+    dialogue = await _Dialogue.begin(operator)
     total = 0
     try:
-        await dialogue.log_in(operator, token)
         # A server cancels some thousand at a time, so that the market does not stand still.
         while count := await dialogue.cancel_all({"anonymousOlderThan": older_than}):
             total += count
@@ -60,22 +71,14 @@ async def cancel_anonymous(
 
 
 async def change_state(
-    host: str,
-    port: int,
-    operator: str,
-    token: str,
-    symbols: Sequence[str],
-    state: State,
-    *,
-    patience: float = PATIENCE,
+    operator: Operator, symbols: Sequence[str], state: State
 ) -> AsyncGenerator[str, None]:
     """Halt `symbols`, or let them go on, one after the other; gives each once it is done.
 
     Raises `WoodError`; those that were given before have changed nevertheless.
     """
-    dialogue = await _Dialogue.begin(host, port, patience)
+    dialogue = await _Dialogue.begin(operator)
     try:
-        await dialogue.log_in(operator, token)
         for symbol in symbols:
             await dialogue.change_state(symbol, state)
             yield symbol
@@ -116,13 +119,18 @@ class _Dialogue:
         self._writer = writer
 
     @classmethod
-    async def begin(cls, host: str, port: int, patience: float) -> "_Dialogue":
-        """Connect. Raises `WoodError`, as all that follows does."""
-        return cls((host, port), patience, *await open_connection(host, port))
-
-    async def log_in(self, operator: str, token: str) -> None:
-        """Say who asks."""
-        await self._ask("login", participant=operator, token=token)
+    async def begin(cls, operator: Operator) -> "_Dialogue":
+        """Connect and log in. Raises `WoodError`, as all that follows does."""
+        where = operator.host, operator.port
+        streams = await open_connection(*where, tls=operator.tls)
+        dialogue = cls(where, operator.patience, *streams)
+        try:
+            proof = {} if operator.token is None else {"token": operator.token}
+            await dialogue._ask("login", participant=operator.name, **proof)
+        except BaseException:
+            await dialogue.end()
+            raise
+        return dialogue
 
     async def cancel_all(self, whose: dict[str, object]) -> int:
         """Cancel what `whose` says; how many orders it was."""
