@@ -319,18 +319,24 @@ class TestLimits:
         assert book.amend("A", 3, quantity=4)[0] == "amended A3 to 4 at 8"
 
     def test_position_is_kept_without_orders(self) -> None:
-        book = BookTable("| 10 | 6 B", rules=limited(position=6))
+        book = BookTable(rules=limited(position=6))
+        book.book.take_participants({"A", "B"})
+        book.new("B", SELL, 10, 6)
         book.new("A", BUY, 10, 6)
         assert book.new("A", BUY, 10, 1) == ["refused position"]
         assert book.new("B", SELL, 10, 1) == ["refused position"]
         assert book.new("B", BUY, 1, 12)[0] == "new B3"
+        book.cancel("B", 3)
+        book.book.take_participants({"A"})
+        assert book.book.accounts.keys() == {"A"}, "nobody knows B any more"
 
-    def test_position_of_one_without_a_name(self) -> None:
-        """It is kept as long as something is open; it can connect again in any case."""
+    @pytest.mark.parametrize("name", ["~a", "stranger"])
+    def test_position_of_one_without_a_record(self, name: str) -> None:
+        """It is kept as long as something is open; it can come under another name in any case."""
         book = BookTable("| 10 | 6 ~b", rules=limited(position=6))
-        book.new("~a", BUY, 10, 6)
+        book.new(name, BUY, 10, 6)
         assert not book.book.accounts
-        assert book.new("~a", BUY, 10, 6)[0] == "new ~a2"
+        assert book.new(name, BUY, 10, 6)[0] == f"new {name}2"
 
     def test_open_orders_in_the_instrument(self) -> None:
         book = BookTable(rules=limited(open_orders=1))

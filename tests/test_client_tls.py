@@ -46,7 +46,8 @@ def test_a_client_that_closes_hears_what_became_of_its_orders(
     """It cannot half-close, so it waits for the answers."""
 
     async def play() -> None:
-        client = Client([(HOST, server.private)], "alice", tls=client_tls(office.ca))
+        tls = client_tls(office.ca, office.participant("alice"))
+        client = Client([(HOST, server.private)], "alice", tls=tls)
         async with client:
             for number in range(50):
                 await client.create("BUY", 5, 1, order_id=number)

@@ -4,12 +4,10 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import to_builtins
 
-from tests.engines import with_loop
+from tests.engines import with_loop, write_participants
 from tests.test_cluster_differential import LOOK, Server, Twins, real_server, server
 from wood.exchange.cluster.keys import Keys
 from wood.model.commands import (
@@ -80,37 +78,33 @@ class Flow:
     async def go_on(self) -> None:
         """One batch."""
         if self._random.random() < 0.3:
-            self._change_limits()
+            self.change_limits()
         commands = [self._command() for _ in range(self._random.randint(1, 50))]
         for event in await self._twins.run(commands):
             self.seen[_word(event)] += 1
 
-    def _change_limits(self) -> None:
+    def change_limits(self) -> None:
+        """A and B have records, and perhaps limits of their own; the others have none."""
         random, twins = self._random, self._twins
-        own = {
-            who: {
-                symbol: drawn_limits(random, *scale)
-                for symbol, scale in (
-                    (EVERYWHERE, (1.0, 0.01)),
-                    ("WOOD", (1.0, 0.01)),
-                    ("PEAR", (10.0, 0.5)),
-                )
-                if random.random() < 0.5
-            }
-            for who in ("A", "B", "C")
-            if random.random() < 0.6
+        known = {
+            who: Participant(
+                "0" * 64,
+                1,
+                limits={
+                    symbol: drawn_limits(random, *scale)
+                    for symbol, scale in (
+                        (EVERYWHERE, (1.0, 0.01)),
+                        ("WOOD", (1.0, 0.01)),
+                        ("PEAR", (10.0, 0.5)),
+                    )
+                    if random.random() < 0.3
+                },
+            )
+            for who in ("A", "B")
         }
-        memory, key = twins.memory, Keys(twins.prefix).limits
-        memory._sessions.participants = {
-            name: Participant("0" * 64, 1, limits=limits) for name, limits in own.items()
-        }
-        memory._take_limits()
-        # With tokens they would have to log in; nobody does here.
-        memory._sessions.participants = {}
-        twins.client.delete(key)
-        for name, limits in own.items():
-            if limits:
-                twins.client.hset(key, name, msgpack.packb(to_builtins(limits)))
+        twins.memory._sessions.participants = known
+        twins.memory._take_limits()
+        write_participants(twins.client, Keys(twins.prefix), known)
 
     def _command(self) -> Command:
         random = self._random
@@ -159,6 +153,7 @@ def test_whatever_the_rules_are(server: Server, full: bool) -> None:
             more: dict[str, Any] = {"instruments": drawn_instruments(random), "summed": True}
             async with server.twins(30, 60, **more) as twins:
                 flow = Flow(random, twins)
+                flow.change_limits()
                 for _ in range(batches):
                     await flow.go_on()
                 seen.update(flow.seen)

@@ -20,7 +20,10 @@ from wood.model.events import CommandRefused, OrderAccepted
 from wood.model.instruments import Instrument, Instruments
 from wood.model.limits import NO_LIMITS, NONE, Limits, bounds
 from wood.model.orders import BUY, SELL, Beyond, SelfTrade, State
+from wood.model.participants import Participant
 from wood.model.trading import TradingRules
+
+RECORD = Participant("d" * 64, 1)
 
 MANY = 2000
 """Twice as many as the script hands to one call."""
@@ -72,6 +75,7 @@ def test_positions_are_kept_while_there_is_anything_to_keep(redis_url: str, pref
     ]
 
     async def test(raw: Raw) -> None:
+        write_participants(raw.sync, raw.keys, dict.fromkeys("ABC", RECORD))
         for commands, wanted in steps:
             await raw.say(*commands)
             if wanted:
@@ -86,11 +90,31 @@ def test_positions_are_kept_while_there_is_anything_to_keep(redis_url: str, pref
     raw_test(redis_url, prefix, test)
 
 
+def test_of_strangers_nothing_stays(redis_url: str, prefix: str) -> None:
+    """However many names come, trade and go."""
+
+    async def test(raw: Raw) -> None:
+        write_participants(raw.sync, raw.keys, {"A": RECORD})
+        await raw.say(order("A", 1, BUY, 100, 100))
+        for number in range(10):
+            await raw.say(market(f"one-{number}", 1, SELL, 1))
+            resting = order(f"two-{number}", 1, SELL, 200, 1)
+            await raw.say(resting, market(f"two-{number}", 2, SELL, 1))
+        assert positions(raw.sync, raw.keys).keys() == {"A", *(f"two-{n}" for n in range(10))}
+        # As takers, and as makers who say nothing any more.
+        await raw.say(*(cancel(f"two-{number}", 1) for number in range(5)))
+        await raw.say(market("A", 2, BUY, 5))
+        assert positions(raw.sync, raw.keys) == {"A": [25, 80, 0, 1]}
+
+    raw_test(redis_url, prefix, test)
+
+
 def test_thousands_in_one_batch(redis_url: str, prefix: str) -> None:
     """Each with a rate, a position and a limit of its own, and all read, written and forgotten."""
 
     async def test(raw: Raw) -> None:
         names = [f"p{number}" for number in range(MANY)]
+        write_participants(raw.sync, raw.keys, dict.fromkeys([*names, "B"], RECORD))
         packed = msgpack.packb({"WOOD": {"position": 2.0}, "*": {"rate": 5.0}})
         for name in names:
             raw.sync.hset(raw.keys.limits, name, packed)
@@ -109,6 +133,22 @@ def test_thousands_in_one_batch(redis_url: str, prefix: str) -> None:
         assert positions(raw.sync, raw.keys) == {}
 
     raw_test(redis_url, prefix, test, limits=(9, 10**6, 10**6), max_rate=3)
+
+
+def test_a_clock_that_went_back_makes_nobody_wait_for_it(redis_url: str, prefix: str) -> None:
+    async def test() -> None:
+        async with ClusterEngine(redis_url, prefix, max_rate=10) as engine:
+            await engine.say(order("A", 1, BUY, 1, 1))
+            engine.redis.zincrby(engine.keys.rates, 3600e6, "A")
+            engine.redis.hincrby(engine.keys.meta, "time", round(3600e6))
+            [event] = await engine.say(order("A", 2, BUY, 1, 1))
+            assert isinstance(event, CommandRefused)
+            assert event.retry_after == 100_000
+            await engine.later(3600 + 1)
+            [event, *_] = await engine.say(order("A", 2, BUY, 1, 1))
+            assert isinstance(event, OrderAccepted)
+
+    with_loop(test)
 
 
 def test_buckets_that_are_full_again_are_forgotten(redis_url: str, prefix: str) -> None:

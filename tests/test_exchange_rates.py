@@ -6,7 +6,9 @@ from wood.exchange import rates as module
 from wood.exchange.rates import SECOND, Rates
 from wood.model.commands import (
     CancelAll,
+    CancelAnonymous,
     CancelOrder,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -17,6 +19,7 @@ from wood.model.commands import (
 )
 from wood.model.errors import ErrorCode, Limit
 from wood.model.limits import NONE, Limits
+from wood.model.orders import State
 
 NOW = 10**15
 
@@ -68,6 +71,9 @@ def test_what_is_refused_says_what_it_was_and_keeps_its_place() -> None:
         OpenSession("A", "s", 1, "B"),
         CloseSession("A", "s", 1),
         Refuse("A", "s", 1, ErrorCode.RATE, "said before"),
+        CancelAll("A", "s", 1, None, "B"),
+        CancelAnonymous("A", "s", 1, 5),
+        ChangeState("A", "s", 1, "WOOD", State.HALTED),
     ],
 )
 def test_what_does_not_count(free: Command) -> None:
@@ -114,6 +120,14 @@ def test_whether_anybody_is_limited() -> None:
     limited.take({"A": {"*": Limits(rate=1)}})
     assert limited.any
     assert not refused(limited.admit(cancels(5, "B"), NOW))
+
+
+def test_a_clock_that_went_back_makes_nobody_wait_for_it() -> None:
+    rates = Rates(10)
+    rates.admit(cancels(10), NOW)
+    back = NOW - 3600 * SECOND
+    assert refused(rates.admit(cancels(1), back)) == [SECOND // 10]
+    assert not refused(rates.admit(cancels(10), back + SECOND))
 
 
 def test_what_is_full_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

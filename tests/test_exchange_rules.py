@@ -241,6 +241,7 @@ class LimitTests(RulesTests):
             order("C", 1, side, price, 16),
             order("A", 6, other, price, 1),
             order("A", 6, side, price, 10),
+            participants={"A": Participant("d" * 64, 1)},
         )
         refusals = [event for event in events if isinstance(event, CommandRefused)]
         text = "the position, with all open orders filled, may be 10 at most"
@@ -431,23 +432,25 @@ class RateTests(RulesTests):
             asking(CancelAll, "A", "PEAR"),
             asking(Refuse, "A", ErrorCode.INVALID, "odd", 3, "NONE"),
             asking(Refuse, "A", ErrorCode.INVALID, "odd"),
-            asking(CancelAnonymous, "A", 5),
         ]
         events = self.told(NO_RULES, [*commands, *more], max_rate=5)
         text, limit = "more than 5 messages per second", Limit.PARTICIPANT_RATE
         named = [(2, "WOOD"), (1, "WOOD"), (1, "WOOD"), (1, "WOOD"), (None, None), (None, "PEAR")]
         assert events[-len(more) :] == [
             refused("A", number, ErrorCode.RATE, text, limit, 200_000, symbol)
-            for number, symbol in [*named, (3, "NONE"), (None, None), (None, None)]
+            for number, symbol in [*named, (3, "NONE"), (None, None)]
         ]
         assert len(events) == 2 + 4 + len(more)
 
-    def test_a_change_of_state_counts_too(self) -> None:
-        events = self.told(NO_RULES, [change(HALTED), change(OPEN)], max_rate=1)
-        assert events[-1] == refused(
-            *("op", None, ErrorCode.RATE, "more than 1 messages per second"),
-            *(Limit.PARTICIPANT_RATE, 1_000_000),
-        )
+    def test_an_operator_is_not_held_up(self) -> None:
+        """What it does to others is done, however much it is."""
+        acts = [
+            *(change(HALTED), change(OPEN)),
+            *(asking(CancelAll, "op", "WOOD", "A"), asking(CancelAnonymous, "op", 5)),
+        ]
+        events = self.told(NO_RULES, [*acts * 3, cancel("op", 1), cancel("op", 2)], max_rate=1)
+        refusals = [event for event in events if isinstance(event, CommandRefused)]
+        assert [event.code for event in refusals] == [ErrorCode.NOT_FOUND, ErrorCode.RATE]
 
     def test_what_does_not_count(self) -> None:
         """Questions, what shows that one is there, and what was refused for its rate already."""

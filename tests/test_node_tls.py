@@ -157,9 +157,14 @@ class TestCertificates:
             assert one.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
             assert other.message()["report"] == "NEW"
 
-    def test_are_not_needed(self, server: SecureServer) -> None:
+    def test_or_a_token_is_needed_to_log_in(self, server: SecureServer) -> None:
+        """Else anybody could be one who is known by its certificate alone."""
         with server.trader() as peer:
-            log_in(peer)
+            told = peer.ask(LOGIN)
+            why = "a login needs a certificate or a token here"
+            assert (told["error"], told["code"]) == (why, "unauthorized")
+            assert peer.ask({**LOGIN, "token": "guessed"})["code"] == "unauthorized"
+            assert peer.ask(create(1, "BUY", 5, 1))["report"] == "NEW", "it may be anonymous"
 
     @pytest.mark.parametrize("name", ["a b", "~abc", "a\x1b[31m", "x" * 40, "a\nb", "é", "a:{b}"])
     def test_with_unusable_names(self, server: SecureServer, name: str) -> None:

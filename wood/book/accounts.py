@@ -28,14 +28,13 @@ class Account(Struct, gc=False):
     """By id, oldest first."""
     long: int = 0
     short: int = 0
+    has_record: bool = False
+    """Whether somebody added it; all others may come back under another name."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to remember.
-
-        One without a name comes back under another: its position is of no use to anybody.
-        """
-        return not self.orders and (not self.long or self.participant[0] == "~")
+        """Whether there is nothing to remember: a position only of those who have a record."""
+        return not self.orders and not (self.long and self.has_record)
 
 
 class OpenOrders(Struct, gc=False):

@@ -146,7 +146,7 @@ class Book(Matching):
         """Put what is left of a new order at the back of its level; announce the new total."""
         participant = command.participant
         if account is None:
-            account = Account(participant)
+            account = Account(participant, has_record=participant in self._recorded)
         self.accounts[participant] = account
         order = Order(account, command.order_id, left, command.post_only, level)
         level.append(order)

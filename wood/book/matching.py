@@ -1,5 +1,7 @@
 """How an incoming order meets the resting ones, and what stops it."""
 
+from collections.abc import Collection
+
 from msgspec import Struct
 
 from wood.book.accounts import Account, OpenOrders
@@ -51,6 +53,15 @@ class Matching:
         """Orders that fill-or-kill orders made it look at, beside those that they met: what they
         cost that no event shows. For the engine to read and to set back."""
         self._open = OpenOrders() if open_orders is None else open_orders
+        self._recorded: Collection[str] = frozenset()
+
+    def take_participants(self, recorded: Collection[str]) -> None:
+        """These have records from now on: their positions are kept."""
+        self._recorded = recorded
+        for participant, account in list(self.accounts.items()):
+            account.has_record = participant in recorded
+            if account.is_idle:
+                del self.accounts[participant]
 
     def _taker(
         self,
@@ -169,7 +180,7 @@ class Matching:
     ) -> Account:
         """So much was bought or sold as the incoming order; returns the account."""
         if account is None:
-            account = Account(participant)
+            account = Account(participant, has_record=participant in self._recorded)
         if side is SELL:
             quantity = -quantity
         account.long += quantity

@@ -218,6 +218,7 @@ class MemoryExchange(Partition):
         }
         for book in self.books.values():
             book.rules.take(own)
+            book.take_participants(known.keys())
 
     def _plan_sweep(self) -> None:
         """Ask for a sweep when the next participant is due."""

@@ -9,6 +9,9 @@ from itertools import groupby
 from operator import attrgetter
 
 from wood.model.commands import (
+    CancelAll,
+    CancelAnonymous,
+    ChangeState,
     CloseSession,
     Command,
     Heartbeat,
@@ -23,8 +26,12 @@ from wood.model.limits import EVERYWHERE, NO_LIMITS, NONE, Limits
 
 SECOND = 1_000_000
 
-FREE = {CloseSession, Heartbeat, ListInstruments, ListOrders, OpenSession, Sweep}
-"""What does not count: a session has one question under way at most, and must be able to end."""
+FREE = {
+    *(CloseSession, Heartbeat, ListInstruments, ListOrders, OpenSession, Sweep),
+    *(CancelAnonymous, ChangeState),
+}
+"""What does not count: a session has one question under way at most, and must be able to end; a
+heartbeat costs no engine anything; and an operator is not held up in what it does to others."""
 
 _participant = attrgetter("participant")
 
@@ -71,7 +78,9 @@ class Rates:
             return commands
         interval = max(1, SECOND // rate)
         full_at = max(self._full_at.get(participant, 0), now)
-        if FREE.isdisjoint(map(type, commands)):
+        # A clock that went back must not make anybody wait for it.
+        full_at = min(full_at, now + SECOND)
+        if FREE.isdisjoint(kinds := {*map(type, commands)}) and CancelAll not in kinds:
             after = full_at + len(commands) * interval
             if after - now <= SECOND:  # nearly always
                 self._keep(participant, after, now)
@@ -99,6 +108,8 @@ def _counts(command: Command) -> bool:
     """Whether it does; of what the node refused for a rate, the answer has been given."""
     if isinstance(command, Refuse):
         return command.code is not ErrorCode.RATE
+    if isinstance(command, CancelAll):
+        return command.whose is None
     return type(command) not in FREE
 
 

@@ -298,6 +298,7 @@ class Node:
             rates=rates,
             cancel_on_close=self._settings.cancel_on_disconnect,
             must_log_in=self._settings.auth is Auth.TOKEN,
+            must_prove=self._settings.tls_client_ca is not None,
         )
         connection = PrivateConnection(session, self, self._surroundings)
         connection.rates = rates

@@ -59,6 +59,7 @@ class Session:
         rates: Rates | None = None,
         cancel_on_close: bool = False,
         must_log_in: bool = False,
+        must_prove: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
@@ -84,6 +85,7 @@ class Session:
         self._rates = rates
         self._cancel_on_close = cancel_on_close
         self._must_log_in = must_log_in
+        self._must_prove = must_prove
         self._clock = clock
         self._operator = False
         self._began = False
@@ -325,6 +327,9 @@ class Session:
             raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names no participant")
         if self.certified is not None and self.certified != name:
             raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names another participant")
+        if self._must_prove and self.certified is None and message.token is None:
+            # A name that has no token may be that of one who comes with a certificate.
+            raise Refusal(ErrorCode.UNAUTHORIZED, "a login needs a certificate or a token here")
         partitions = self._instruments.partitions
         if heartbeat is not None and not MIN_HEARTBEAT <= heartbeat <= MAX_HEARTBEAT:
             text = f"heartbeat must be from {MIN_HEARTBEAT} to {MAX_HEARTBEAT:.0f} seconds"

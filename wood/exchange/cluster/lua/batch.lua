@@ -37,9 +37,9 @@ do
 end
 
 local taken = 0
--- Questions do not count: a session has one under way at most. Nor does what ends one.
-local COUNTS = {[NEW] = true, [CANCEL] = true, [AMEND] = true, [ALL] = true, [ANONYMOUS] = true,
-                [REFUSE] = true, [STATE] = true}
+-- Questions do not count: a session has one under way at most. Nor does what ends one, nor what an
+-- operator does to others.
+local COUNTS = {[NEW] = true, [CANCEL] = true, [AMEND] = true, [ALL] = true, [REFUSE] = true}
 for i = 1, #commands do
     if size >= MAX_ROWS then break end
     taken = i
@@ -51,7 +51,8 @@ for i = 1, #commands do
         out[n] = STALE
         size = size + 1
         unnumbered = unnumbered + 1
-    elseif any_rate and COUNTS[kind] and (kind ~= REFUSE or index ~= 'rate') and is_too_fast(session) then
+    elseif any_rate and COUNTS[kind] and (kind ~= REFUSE or index ~= 'rate')
+            and (kind ~= ALL or not command[4]) and is_too_fast(session) then
         -- It has been refused.
     elseif kind == NEW then
         new_order(books[index], session, command)

@@ -16,7 +16,7 @@ do
         end
         if not bucket then return false end
         local at = bucket.full_at + bucket.interval
-        local wait = at - time - 1000000
+        local wait = at - now - 1000000
         if wait <= 0 then
             bucket.full_at = at
             return false

@@ -5,6 +5,7 @@ local max_rate = tonumber(meta[12] or 0)
 local askers = {}                 -- the participants whose sessions say something in this batch
 local own, any_own = {}, false    -- participant -> its own limits by symbol; whether there are any
 local any_rate = max_rate > 0     -- whether anybody's messages are counted
+local asks = {}                   -- asker -> whether it has a record
 local bounds_of, bucket_of, write_rates
 
 do
@@ -13,24 +14,27 @@ do
     local FORGET = 16               -- batches from which to which full buckets are kept
     local buckets                   -- participant -> its bucket, false without limit; once read
 
-    local names, seen = askers, {}
+    local names, named = askers, {}
     for i = 1, #sessions do
         local name = sessions[i][1]
-        if not seen[name] then
-            seen[name] = true
+        if asks[name] == nil then
+            asks[name] = false
             names[#names + 1] = name
+            -- One without a name has no record, and no limits of its own, whatever stands there.
+            if string.byte(name) ~= 126 then named[#named + 1] = name end
         end
     end
-    for from = 1, #names, CHUNK do
+    for from = 1, #named, CHUNK do
         local to = from + CHUNK - 1
-        if to > #names then to = #names end
-        local values = call('HMGET', KEYS[14], unpack(names, from, to))
+        if to > #named then to = #named end
+        local values = call('HMGET', KEYS[14], unpack(named, from, to))
+        local records = call('HMGET', KEYS[8], unpack(named, from, to))
         for i = from, to do
             local value = values[i - from + 1]
-            -- One without a name has no limits of its own, whatever stands there.
-            if value and string.byte(names[i]) ~= 126 then
+            if records[i - from + 1] then asks[named[i]] = true end
+            if value then
                 local mine = decode(value)
-                own[names[i]], any_own = mine, true
+                own[named[i]], any_own = mine, true
                 if mine['*'] and mine['*'].rate then any_rate = true end
             end
         end
@@ -83,7 +87,10 @@ do
             local values = call('ZMSCORE', KEYS[15], unpack(limited, from, to))
             for i = from, to do
                 local full_at = tonumber(values[i - from + 1] or 0)
-                buckets[limited[i]].full_at = full_at > time and full_at or time
+                if full_at < now then full_at = now end
+                -- A clock that went back must not make anybody wait for it.
+                if full_at > now + 1000000 then full_at = now + 1000000 end
+                buckets[limited[i]].full_at = full_at
             end
         end
     end
@@ -99,13 +106,13 @@ do
         if not buckets then return end
         local values = {}
         for name, bucket in pairs(buckets) do
-            if bucket and bucket.full_at > time then
+            if bucket and bucket.full_at > now then
                 values[#values + 1] = text(bucket.full_at)
                 values[#values + 1] = name
             end
         end
         each('ZADD', KEYS[15], values, #values)
         -- Full buckets need not be kept; those of who goes on come back at once.
-        if batch % FORGET == 0 then call('ZREMRANGEBYSCORE', KEYS[15], '-inf', text(time)) end
+        if batch % FORGET == 0 then call('ZREMRANGEBYSCORE', KEYS[15], '-inf', text(now)) end
     end
 end

@@ -10,8 +10,8 @@ local function holding_of(book, participant)
     local holding = book.holdings[participant]
     if not holding then
         holding = {who = participant, position = 0, buys = 0, sells = 0, orders = 0}
-        if string.byte(participant) == 126 then
-            -- One without a name has a position only while it has orders here. It had none when the
+        if string.byte(participant) == 126 or asks[participant] == false then
+            -- One without a record has a position only while it has orders here. It had none when the
             -- count was least, if it ever had none: `at_low` is the position at the last such time.
             holding.low, holding.at_low = 0, 0
         end
@@ -37,7 +37,7 @@ local function lay(order, lots)
     end
 end
 
--- At the end of a command: who of those without a name has nothing open any more.
+-- At the end of a command: who of those without a record has nothing open any more.
 function settle()
     for i = 1, unsettled_count do
         local holding = unsettled[i]
@@ -110,6 +110,25 @@ do
         return book.holdings[participant]
     end
 
+    -- Who has nothing open any more, and no record, has no position either. Of those who say nothing
+    -- in this batch it is enough to look now.
+    local function forget_strangers(book)
+        local names = {}
+        for name, holding in pairs(book.holdings) do
+            if holding.orders == 0 and holding.position ~= 0 and asks[name] == nil then
+                names[#names + 1] = name
+            end
+        end
+        for from = 1, #names, CHUNK do
+            local to = from + CHUNK - 1
+            if to > #names then to = #names end
+            local records = call('HMGET', KEYS[8], unpack(names, from, to))
+            for i = from, to do
+                if not records[i - from + 1] then book.holdings[names[i]].position = 0 end
+            end
+        end
+    end
+
     -- What is to be written. This is the last that is read.
     function gather_positions()
         local names = {}
@@ -123,6 +142,7 @@ do
                 if not holding.known then unknown[#unknown + 1] = name end
             end
             load_positions(book, unknown)
+            forget_strangers(book)
             local set, unset, count = {}, {}, 0
             for name, holding in pairs(book.holdings) do
                 local position, buys, sells = holding.position, holding.buys, holding.sells
