@@ -1,5 +1,6 @@
 """The way of private events to the connections of the participants they concern."""
 
+import logging
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -24,9 +25,12 @@ from wood.model.events import (
     SessionOpened,
     Snapshot,
     StateAnswered,
+    StateChanged,
     Trade,
 )
 from wood.wire.reports import Reports
+
+log = logging.getLogger("wood.node")
 
 
 class Recipient(Protocol):
@@ -170,6 +174,12 @@ class Router:
         if isinstance(event, SessionOpened):
             self._session_opened(event, answered)
             return
+        if isinstance(event, StateChanged):
+            log.warning(
+                "%s is %s from number %d on (%s)",
+                *(event.symbol, event.state, event.seq, event.reason),
+            )
+            return
         if isinstance(event, ParticipantDisabled):
             for connection in list(self._by_participant.get(event.participant, ())):
                 connection.dismiss(ErrorCode.DISABLED, "this participant is disabled")
@@ -183,6 +193,7 @@ class Router:
                 if event.code is ErrorCode.UNAVAILABLE and event.order_id is None:
                     answered.append(asker)  # it may have been a query
             case StateAnswered():
+                log.warning("%s has %s %s", event.participant, event.symbol, event.state)
                 self._put(asker, asker.reports.state(event))
             case AllCanceled():
                 self._put(asker, asker.reports.all_canceled(event))

@@ -1,5 +1,28 @@
 -- Write back what was decided. Nothing before this has written anything.
 
+-- A right that was taken away meanwhile would leave half of it written: all is asked for before.
+if redis.acl_check_cmd then
+    local function may(...)
+        -- A command that this server does not have raises an error.
+        local known, allowed = pcall(redis.acl_check_cmd, ...)
+        if not (known and allowed) then
+            error({err = 'NOPERM this user may not use ' .. select(1, ...) .. ' any more'})
+        end
+    end
+    may('XADD', KEYS[4], '*', 'b', '')
+    may('HSET', KEYS[1], 'f', 'v')
+    may('HDEL', KEYS[1], 'f')
+    may('ZADD', KEYS[7], '0', 'm')
+    may('ZREM', KEYS[7], 'm')
+    may('RPUSH', KEYS[3], 'v')
+    may('LTRIM', KEYS[3], '0', '0')
+    may('LINDEX', KEYS[5], '0')
+    may('LPOP', KEYS[5])
+    may('XTRIM', KEYS[4], 'MINID', '0')
+    may('ZREMRANGEBYSCORE', KEYS[15], '0', '0')
+    may('SPUBLISH', ARGV[4], '')
+end
+
 local id = format('%.0f-%.0f', seq, batch)
 -- This is refused for want of memory, if any of it is; after it nothing is.
 call('XADD', KEYS[4], id, 'b', entry)
