@@ -26,10 +26,11 @@ def test_several_of_them(serve: Serve) -> None:
     assert (done.returncode, done.stdout) == (0, "A is open\nB is open\n")
 
 
-def test_what_was_done_before_a_refusal_is_said(serve: Serve) -> None:
-    server = serve([LOGGED_IN], [HALTED], [error("unknown_symbol")])
-    done = run_wood_here("halt", "WOOD", "NOPE", "-p", str(server.port), **WHO)
+def test_one_that_is_refused_keeps_none_of_the_others(serve: Serve) -> None:
+    server = serve([LOGGED_IN], [error("unknown_symbol")], [HALTED])
+    done = run_wood_here("halt", "NOPE", "WOOD", "-p", str(server.port), **WHO)
     assert (done.returncode, done.stdout) == (1, "WOOD is halted\n")
+    assert done.stderr.startswith("wood: NOPE: the server refuses: ")
     assert "(unknown_symbol)" in done.stderr
 
 

@@ -108,7 +108,7 @@ _Store = Callable[[], ParticipantStore]
     "--operator",
     is_flag=True,
     show_envvar=True,
-    help="It may act on orders of others: wood cancel.",
+    help="It may cancel orders of others, and halt and resume trading.",
 )
 @_of_a_store
 def add(store: _Store, name: str, operator: bool) -> None:

@@ -34,8 +34,8 @@ def anonymous_since(name: str) -> int | None:
 class Participant(Struct, frozen=True):
     """One who has a token. `digest` is that token's SHA-256 in hexadecimal; it is not kept itself.
 
-    `added` is in seconds since the epoch. An `operator` may act on orders of others. `limits` are
-    its own, by symbol, with `EVERYWHERE` for those that hold in all instruments.
+    `added` is in seconds since the epoch. An `operator` may cancel orders of others and halt
+    trading. `limits` are its own, by symbol, with `EVERYWHERE` for those of all instruments.
     """
 
     digest: str

@@ -75,13 +75,21 @@ async def change_state(
 ) -> AsyncGenerator[str, None]:
     """Halt `symbols`, or let them go on, one after the other; gives each once it is done.
 
-    Raises `WoodError`; those that were given before have changed nevertheless.
+    One that is refused keeps none of the others. Raises `WoodError` in the end, which names them;
+    those that were given have changed nevertheless.
     """
     dialogue = await _Dialogue.begin(operator)
+    refused = []
     try:
         for symbol in symbols:
-            await dialogue.change_state(symbol, state)
-            yield symbol
+            try:
+                await dialogue.change_state(symbol, state)
+            except Refused as error:
+                refused.append(f"{symbol}: {error}")
+            else:
+                yield symbol
+        if refused:
+            raise Refused("; ".join(refused))
     finally:
         await dialogue.end()
 
