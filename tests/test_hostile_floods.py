@@ -16,6 +16,7 @@ from tests.support import Peer, Server, create, eventually
 from tests.test_node_introduction import ALL, NOTHING
 from wood.exchange.memory import MemoryExchange
 from wood.model.participants import digest
+from wood.node.failures import WAITING
 from wood.node.node import Node
 from wood.node.settings import Settings
 
@@ -170,3 +171,16 @@ class TestGuessing:
             by_second = [line[:19] for line in failed]
             assert max(map(by_second.count, set(by_second))) <= 20
             assert len(failed) < 60
+
+
+def test_who_guesses_and_leaves_keeps_no_connections(start_server: Start) -> None:
+    """That a client is gone shows only when it is written to, and the answers wait."""
+    server = start_server()
+    gone = 60
+    for _ in range(gone):
+        with server.trader() as peer:
+            peer.send({"message": "login", "participant": "alice", "token": "guess"})
+    with server.trader() as other:
+        assert other.ask(create(1, "BUY", 5, 1))["report"] == "NEW"
+    why = "closed: the participant and its token do not fit"
+    eventually(lambda: server.text().count(why) >= gone - WAITING, "they are closed at once")

@@ -1,6 +1,6 @@
 """Who fails to log in waits for the answer, longer each time."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from wood.node.addresses import group
@@ -15,12 +15,19 @@ KEPT = 10_000
 """Addresses that are remembered; the oldest failure is forgotten first."""
 
 
+WAITING = 16
+"""Answers that may wait for one address: each keeps a connection, whether the client is there or
+not, for that shows only when it is written to.
+"""
+
+
 class Failures:
     """Counts failed logins by the address that they came from, of IPv6 by its network."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._by_address: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._waiting: Counter[str] = Counter()
 
     def delay(self, address: str) -> float:
         """Count one more failure; the seconds that its answer shall wait."""
@@ -32,3 +39,18 @@ class Failures:
         if len(self._by_address) > KEPT:
             self._by_address.popitem(last=False)
         return min(SHORTEST * 2.0 ** min(count, 10), LONGEST)
+
+    def wait(self, address: str) -> bool:
+        """One more answer is to wait; False if as many do as may. Each is to be `answered`."""
+        address = group(address)
+        if self._waiting.get(address, 0) >= WAITING:
+            return False
+        self._waiting[address] += 1
+        return True
+
+    def answered(self, address: str) -> None:
+        """One waits no more."""
+        address = group(address)
+        self._waiting[address] -= 1
+        if not self._waiting[address]:
+            del self._waiting[address]

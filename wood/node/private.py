@@ -76,6 +76,7 @@ class PrivateConnection(Connection):
         self._waiting: asyncio.TimerHandle | None = None  # the end of the time for its answer
         self._refusal = b""  # the answer to a login, which waits
         self._refusing: asyncio.TimerHandle | None = None
+        self._held_up = False  # whether that counts among those which wait
         self._pulse: Pulse | None = None
         self._replay: asyncio.Task[None] | None = None
         self._kept = bytearray()  # what is to be said after the replay
@@ -195,6 +196,10 @@ class PrivateConnection(Connection):
             refusals.warning(
                 "%s %s from %s: a login failed", self.kind, self.name, self.source.host
             )
+            if delay and not self._node.failures.wait(self.address):
+                self.dismiss(event.code, event.text)
+                return
+            self._held_up = delay > 0
         self._refusal = self.reports.error(event.code, event.text)
         self._refusing = asyncio.get_running_loop().call_later(delay, self._refuse)
 
@@ -205,8 +210,14 @@ class PrivateConnection(Connection):
         self._node.submit(self, [close])
         self._leave()
 
-    def _refuse(self) -> None:
+    def _wait_no_more(self) -> None:
         self._refusing = None
+        if self._held_up:
+            self._held_up = False
+            self._node.failures.answered(self.address)
+
+    def _refuse(self) -> None:
+        self._wait_no_more()
         self.write(self._refusal)
         self.answered()
 
@@ -280,7 +291,7 @@ class PrivateConnection(Connection):
         self._stop_waiting()
         if self._refusing is not None:
             self._refusing.cancel()
-            self._refusing = None
+            self._wait_no_more()
         if self._pulse is not None:
             self._pulse.stop()
             self._pulse = None
