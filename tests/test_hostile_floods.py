@@ -198,6 +198,51 @@ def test_a_stop_does_not_wait_for_pauses(monkeypatch: pytest.MonkeyPatch) -> Non
     with_loop(test)
 
 
+class TestTooMuchForTooLong:
+    """A half-closed client's orders would stay until all is heard that the kernel keeps."""
+
+    @pytest.mark.parametrize("kind", ["private", "public"])
+    def test_is_the_end(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        monkeypatch.setattr(connection, "FLOODING", 0.3)
+
+        async def test() -> None:
+            async with flooded(max_rate=10, cancel_on_disconnect=True) as (here, reader, writer):
+                if kind == "private":
+                    writer.write(json.dumps(create(1, "BUY", 145, 7)).encode() + b"\n")
+                    assert b'"NEW"' in await reader.readline()
+                watcher = await asyncio.open_connection("127.0.0.1", here.port("public"))
+                if kind == "private":
+                    assert b'"quantity":7' in await watcher[0].readline()
+                flood, out = (reader, writer) if kind == "private" else watcher
+                out.write(BAD * 50_000)
+                out.write_eof()
+                async with asyncio.timeout(20):
+                    *_, last = (await flood.read()).splitlines()
+                    told = json.loads(last)
+                    assert told["error"] == "too many messages for too long"
+                    assert told["code"] == "rate"
+                    if kind == "private":
+                        assert b'"quantity":0' in await watcher[0].readline()
+                watcher[1].close()
+
+        with_loop(test)
+
+    def test_is_not_said_of_who_makes_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "FLOODING", 0.0)
+        monkeypatch.setattr(connection, "BREAK", -1.0)  # any pause is followed by one
+
+        async def test() -> None:
+            async with flooded(max_rate=10) as (here, reader, writer):
+                for _ in range(3):
+                    writer.write(LINE * 12)
+                    codes = [json.loads(await reader.readline()).get("code") for _ in range(12)]
+                    assert "rate" in codes
+                [each] = here.private_connections()
+                assert not each.finishing
+
+        with_loop(test)
+
+
 @asynccontextmanager
 async def flooded(
     **settings: Any,

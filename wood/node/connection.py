@@ -43,6 +43,12 @@ until its next turn. The refusal of an engine takes a while to come back: so a c
 few times before it is paused again, and many of its kind take little of others' time.
 """
 
+FLOODING = 10.0
+"""Seconds that a client may say too much without a break; then its connection is closed."""
+
+BREAK = 0.5
+"""Seconds of being heard without a refusal that are one."""
+
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished without a word is noticed after two minutes."""
 
@@ -104,6 +110,8 @@ class Connection(asyncio.Protocol):
         self._slow: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
         self._watched = 0.0  # until when it is heard in small turns
+        self._flooding = 0.0  # since when it says too much without a break
+        self._heard_again = 0.0  # when its last pause ended
 
     # What subclasses provide
 
@@ -127,6 +135,9 @@ class Connection(asyncio.Protocol):
         for _ in range(LINES_TURN):
             end = data.index(b"\n", end) + 1
         return end
+
+    def flooded(self, text: str) -> None:
+        """The client says too much for too long: tell it so, and close."""
 
     def ended(self) -> None:
         """The client will send no more; it may still read."""
@@ -180,13 +191,20 @@ class Connection(asyncio.Protocol):
         # Not all at the same moment: many that are heard again together would be one long turn.
         seconds *= 1 + random()
         loop = asyncio.get_running_loop()
+        now = loop.time()
         self._slow = loop.call_later(seconds, self._hear_again)
-        self._watched = loop.time() + seconds + 1
+        self._watched = now + seconds + 1
+        if now - self._heard_again > BREAK:
+            self._flooding = now
+        elif now - self._flooding > FLOODING:
+            # Later, since what it said is still being worked off.
+            loop.call_soon(self.flooded, "too many messages for too long")
 
     def _hear_again(self) -> None:
         if self._slow is not None:
             self._slow.cancel()
             self._slow = None
+            self._heard_again = asyncio.get_running_loop().time()
             self.resume(Pause.RATE)
 
     def _next_turn(self) -> None:
