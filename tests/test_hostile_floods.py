@@ -3,12 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cluster import Cluster
 from tests.engines import INSTRUMENTS, with_loop
 from tests.hostile import From
 from tests.sessions import LOGIN, log_in
@@ -16,11 +18,13 @@ from tests.support import Peer, Server, create, eventually
 from tests.test_node_introduction import ALL, NOTHING
 from wood.exchange.memory import MemoryExchange
 from wood.model.participants import digest
+from wood.node import connection
 from wood.node.failures import WAITING
 from wood.node.node import Node
 from wood.node.settings import Settings
 
 Start = Callable[..., Server]
+LINE = b'{"message":"cancelAll"}\n'
 BAD = b"\x1b[2J{nonsense}\n"
 
 
@@ -110,26 +114,149 @@ def test_all_connections_of_an_address_share_its_rate(start_server: Start) -> No
             assert other.ask(ALL) == NOTHING
 
 
-def test_a_stop_does_not_wait_for_pauses() -> None:
-    """What was read is answered, and what an engine said about when to come again is past."""
+def test_a_flood_that_only_the_engine_refuses(
+    redis_url: str, prefix: str, start_server: Start
+) -> None:
+    """The refusals come back later than the next turn would: little is heard until then."""
+    cluster = Cluster(start_server, redis_url, prefix, "--max-participant-rate", "10", nodes=1)
+    line = b'{"message":"cancelOrder","orderId":1}\n'
+    with cluster.nodes[0].trader() as flood:
+        flood.send(*[ALL] * 11)
+        assert flood.messages(11)[-1]["limit"] == "participantRate"
+        begin = time.monotonic()
+        flood.socket.setblocking(False)
+        answered, said = 0, memoryview(b"")
+        while (elapsed := time.monotonic() - begin) < 1.0:
+            with suppress(BlockingIOError):
+                said = said or memoryview(line * 1000)
+                said = said[flood.socket.send(said) :]
+            answered += len(answers_so_far(flood))
+        turns = elapsed / connection.FLOOD_WAIT + 2
+        assert answered
+        assert answered < turns * connection.FLOOD_TURN / len(line)
+
+
+def test_one_who_said_too_much_has_small_turns_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SHORTEST_PAUSE", 0.0)
 
     async def test() -> None:
-        here = Node(MemoryExchange(INSTRUMENTS), Settings(private=0, public=0), 10)
-        await here.start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", here.port("private"))
-        writer.write(b'{"message":"cancelAll"}\n' * 1000)
-        await reader.readline()
-        [connection] = here.private_connections()
-        connection.slow_down(3_600_000_000)
-        async with asyncio.timeout(20):
-            stopping = asyncio.create_task(here.stop())
-            answers = (await reader.read()).splitlines()
-            assert len(answers) > 300, "all but what had not arrived"
-            writer.close()
-            await stopping
-        assert not connection.pauses
+        async with flooded() as (here, reader, writer):
+            [each] = here.private_connections()
+            begin = time.monotonic()
+            each.slow_down(0)
+            turns = 10
+            lines = turns * connection.FLOOD_TURN // len(LINE)
+            writer.write(LINE * lines)
+            for _ in range(lines):
+                await reader.readline()
+            assert time.monotonic() - begin >= (turns - 2) * connection.FLOOD_WAIT
+            # Nor does it wait long for its end.
+            each.slow_down(0)
+            writer.write(LINE)
+            writer.write_eof()
+            assert (
+                await reader.read() == json.dumps(NOTHING, separators=(",", ":")).encode() + b"\n"
+            )
 
     with_loop(test)
+
+
+@pytest.mark.parametrize("said", [0, 3_600_000_000])
+def test_no_pause_is_long(monkeypatch: pytest.MonkeyPatch, said: int) -> None:
+    monkeypatch.setattr(connection, "LONGEST_PAUSE", 0.2)
+
+    async def test() -> None:
+        async with flooded() as (here, reader, writer):
+            [each] = here.private_connections()
+            begin = time.monotonic()
+            each.slow_down(said)
+            writer.write(LINE)
+            async with asyncio.timeout(20):
+                assert json.loads(await reader.readline()) == NOTHING
+            assert time.monotonic() - begin >= connection.SHORTEST_PAUSE
+
+    with_loop(test)
+
+
+def test_a_stop_does_not_wait_for_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read is answered, and what an engine said about when to come again is past."""
+    monkeypatch.setattr(connection, "LONGEST_PAUSE", 3600.0)
+
+    async def test() -> None:
+        async with flooded() as (here, reader, writer):
+            writer.write(LINE * 1000)
+            await reader.readline()
+            [each] = here.private_connections()
+            each.slow_down(3_600_000_000)
+            async with asyncio.timeout(20):
+                stopping = asyncio.create_task(here.stop())
+                answers = (await reader.read()).splitlines()
+                assert len(answers) > 300, "all but what had not arrived"
+                writer.close()
+                await stopping
+            assert not each.pauses
+
+    with_loop(test)
+
+
+class TestTooMuchForTooLong:
+    """A half-closed client's orders would stay until all is heard that the kernel keeps."""
+
+    @pytest.mark.parametrize("kind", ["private", "public"])
+    def test_is_the_end(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        monkeypatch.setattr(connection, "FLOODING", 0.3)
+
+        async def test() -> None:
+            async with flooded(max_rate=10, cancel_on_disconnect=True) as (here, reader, writer):
+                if kind == "private":
+                    writer.write(json.dumps(create(1, "BUY", 145, 7)).encode() + b"\n")
+                    assert b'"NEW"' in await reader.readline()
+                watcher = await asyncio.open_connection("127.0.0.1", here.port("public"))
+                if kind == "private":
+                    assert b'"quantity":7' in await watcher[0].readline()
+                flood, out = (reader, writer) if kind == "private" else watcher
+                out.write(BAD * 50_000)
+                out.write_eof()
+                async with asyncio.timeout(20):
+                    *_, last = (await flood.read()).splitlines()
+                    told = json.loads(last)
+                    assert told["error"] == "too many messages for too long"
+                    assert told["code"] == "rate"
+                    if kind == "private":
+                        assert b'"quantity":0' in await watcher[0].readline()
+                watcher[1].close()
+
+        with_loop(test)
+
+    def test_is_not_said_of_who_makes_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "FLOODING", 0.0)
+        monkeypatch.setattr(connection, "BREAK", -1.0)  # any pause is followed by one
+
+        async def test() -> None:
+            async with flooded(max_rate=10) as (here, reader, writer):
+                for _ in range(3):
+                    writer.write(LINE * 12)
+                    codes = [json.loads(await reader.readline()).get("code") for _ in range(12)]
+                    assert "rate" in codes
+                [each] = here.private_connections()
+                assert not each.finishing
+
+        with_loop(test)
+
+
+@asynccontextmanager
+async def flooded(
+    **settings: Any,
+) -> AsyncIterator[tuple[Node, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A node of one connection, which has said one thing."""
+    here = Node(MemoryExchange(INSTRUMENTS), Settings(private=0, public=0, **settings), 10)
+    await here.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.port("private"))
+    writer.write(LINE)
+    assert json.loads(await reader.readline()) == NOTHING
+    yield here, reader, writer
+    writer.close()
+    await here.stop()
 
 
 class TestGuessing:

@@ -43,7 +43,8 @@ class ErrorCode(StrEnum):
     HALTED = "halted", True
     # The price is beyond the collar round the last trade.
     COLLAR = "collar", True
-    # More messages per second than the connection, its address or its participant may send.
+    # More messages per second than the connection, its address or its participant may send. For
+    # too long without a break: the connection is closed.
     RATE = "rate", True
     # The server can no longer prove that you got every report; the connection is closed.
     UNAVAILABLE = "unavailable", True

@@ -34,10 +34,20 @@ SHORTEST_PAUSE = 0.1
 waits in its own buffers, and a flood costs one portion of messages a pause.
 """
 
-FLOOD_TURN = 64
-"""Bytes that a client which said too much within the last second is heard at once: so it is
-refused few times before it is paused again, and many of its kind take little of others' time.
+LONGEST_PAUSE = 1.0
+"""Seconds at most, whatever an engine says about when to come again."""
+
+FLOOD_TURN, FLOOD_WAIT = 256, 0.005
+"""Bytes that a client which said too much within the last second is heard at once, and seconds
+until its next turn. The refusal of an engine takes a while to come back: so a client is refused
+few times before it is paused again, and many of its kind take little of others' time.
 """
+
+FLOODING = 10.0
+"""Seconds that a client may say too much without a break; then its connection is closed."""
+
+BREAK = 0.5
+"""Seconds of being heard without a refusal that are one."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished without a word is noticed after two minutes."""
@@ -98,7 +108,10 @@ class Connection(asyncio.Protocol):
         self._reason = "closed by the client"
         self._linger: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Handle | None = None
         self._watched = 0.0  # until when it is heard in small turns
+        self._flooding = 0.0  # since when it says too much without a break
+        self._heard_again = 0.0  # when its last pause ended
 
     # What subclasses provide
 
@@ -122,6 +135,9 @@ class Connection(asyncio.Protocol):
         for _ in range(LINES_TURN):
             end = data.index(b"\n", end) + 1
         return end
+
+    def flooded(self, text: str) -> None:
+        """The client says too much for too long: tell it so, and close."""
 
     def ended(self) -> None:
         """The client will send no more; it may still read."""
@@ -164,24 +180,38 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def slow_down(self, retry_after: int) -> None:
-        """Read no more for `retry_after` microseconds, and not for less than `SHORTEST_PAUSE`.
+        """Read no more for `retry_after` microseconds, within `SHORTEST_PAUSE` and `LONGEST_PAUSE`.
 
         It may be twice as long.
         """
         if self._slow is not None or self._deaf or self.finishing:
             return
         self.pause(Pause.RATE)
+        seconds = min(max(SHORTEST_PAUSE, retry_after / 1_000_000), LONGEST_PAUSE)
         # Not all at the same moment: many that are heard again together would be one long turn.
-        seconds = max(SHORTEST_PAUSE, retry_after / 1_000_000) * (1 + random())
+        seconds *= 1 + random()
         loop = asyncio.get_running_loop()
+        now = loop.time()
         self._slow = loop.call_later(seconds, self._hear_again)
-        self._watched = loop.time() + seconds + 1
+        self._watched = now + seconds + 1
+        if now - self._heard_again > BREAK:
+            self._flooding = now
+        elif now - self._flooding > FLOODING:
+            # Later, since what it said is still being worked off.
+            loop.call_soon(self.flooded, "too many messages for too long")
 
     def _hear_again(self) -> None:
         if self._slow is not None:
             self._slow.cancel()
             self._slow = None
+            self._heard_again = asyncio.get_running_loop().time()
             self.resume(Pause.RATE)
+
+    def _next_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+            self.resume(Pause.TURN)
 
     @property
     def address(self) -> str:
@@ -191,6 +221,7 @@ class Connection(asyncio.Protocol):
     def read_no_more(self) -> None:
         """Understand what has arrived, turn by turn, and then nothing."""
         self._deaf = True
+        self._next_turn()
         self._hear_again()  # what has arrived is not long
         if not self._transport.is_closing():
             self._transport.pause_reading()
@@ -230,17 +261,17 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _hear(self, data: bytes) -> None:
-        portion = self.portion(data)
+        portion, wait = self.portion(data), 0.0
         if self._watched and not self._deaf:
             if asyncio.get_running_loop().time() < self._watched:
-                portion = min(portion, FLOOD_TURN)
+                portion, wait = min(portion, FLOOD_TURN), FLOOD_WAIT
             else:
                 self._watched = 0.0
-        if portion < len(data):
-            self._early = data[portion:]
+        if portion < len(data) or wait:
+            data, self._early = data[:portion], data[portion:]
             self.pause(Pause.TURN)
-            asyncio.get_running_loop().call_soon(self.resume, Pause.TURN)
-            data = data[:portion]
+            loop, next_turn = asyncio.get_running_loop(), self._next_turn
+            self._turn = loop.call_later(wait, next_turn) if wait else loop.call_soon(next_turn)
         self.received(data)
 
     # asyncio.Protocol
@@ -297,8 +328,9 @@ class Connection(asyncio.Protocol):
         """Forget the connection."""
         if self._linger is not None:
             self._linger.cancel()
-        if self._slow is not None:
-            self._slow.cancel()
+        for timer in (self._slow, self._turn):
+            if timer is not None:
+                timer.cancel()
         self.finishing = True
         self._early = b""
         if self._admitted:

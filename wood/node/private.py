@@ -255,6 +255,10 @@ class PrivateConnection(Connection):
             self.reports = self._node.encodings.packed
         self._say(commands)
 
+    def flooded(self, text: str) -> None:
+        """Say why; its orders are cancelled if it asked for that."""
+        self.dismiss(ErrorCode.RATE, text)
+
     def ended(self) -> None:
         """Answer what was read; the answer to `CloseSession` then closes the connection."""
         self._say(self.session.end())

@@ -78,6 +78,11 @@ class PublicConnection(Connection):
         self._said.extend(self._decoder.feed(data))
         self._understand()
 
+    def flooded(self, text: str) -> None:
+        """Say why, and close."""
+        self.write(error(ErrorCode.RATE, text, self._encoding))
+        self._end(text)
+
     def ended(self) -> None:
         """The client closed, or closed its half, which cannot be told apart until it is written to.
 

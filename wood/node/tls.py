@@ -3,8 +3,8 @@
 The event loops' own TLS cannot half-close, and takes no bytes that were read before it began,
 such as those after a PROXY header. This one is OpenSSL's state machine between two buffers. What
 waits is bounded by what the TCP transport reads at once: nothing is decrypted for a connection
-that does not read, and what is written goes to the transport's own buffer, which tells when it is
-full.
+that does not read, TCP is not read while there is something to decrypt, and what is written goes
+to the transport's own buffer, which tells when it is full.
 """
 
 import asyncio
@@ -23,7 +23,12 @@ HANDSHAKE = 5.0
 """Seconds in which a handshake must be done."""
 
 PIECE = 16 * 1024
-"""Bytes that are decrypted at once, the most that a record has."""
+"""Bytes that are decrypted, or encrypted, at once, the most that a record has.
+
+OpenSSL's buffers never shrink, so they are given no more than that.
+"""
+
+NOTHING = memoryview(b"")
 
 LONGEST_HELLO = 64 * 1024
 """Bytes that may come before the handshake is done: two or three kilobytes, with certificates."""
@@ -41,7 +46,8 @@ class Tls(asyncio.Protocol):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._received = 0  # bytes, until the handshake is done
+        self._waiting = NOTHING  # what arrived and OpenSSL has not been given yet
+        self._given = 0  # bytes, until the handshake is done
         self._reading = True
         self._decrypting = False
         self._eof = False  # whether TCP has ended
@@ -69,9 +75,9 @@ class Tls(asyncio.Protocol):
         """Shake hands, or decrypt for the connection."""
         if self._ended or self._all_said:
             return  # read only so that no reset overtakes our last words
-        self._incoming.write(data)
+        # Not every event loop stops reading at once.
+        self._waiting = memoryview(bytes(self._waiting) + data if self._waiting else data)
         if self._connection is None:
-            self._received += len(data)
             self._shake_hands()
         else:
             self._decrypt()
@@ -99,6 +105,7 @@ class Tls(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, perhaps before there was a connection."""
+        self._waiting = NOTHING
         self._leave()
         if self._connection is not None:
             self._connection.connection_lost(exc)
@@ -127,12 +134,13 @@ class Tls(asyncio.Protocol):
         if self._transport.is_closing():
             return
         try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self.flush()
-            if self._received > LONGEST_HELLO:
-                self._refuse("the TLS handshake is too long")
-            return
+            while not self._shaken():
+                if not self._give():
+                    self.flush()
+                    return
+                if self._given > LONGEST_HELLO:
+                    self._refuse("the TLS handshake is too long")
+                    return
         except ssl.SSLError as error:
             self.flush()  # the alert, which says why
             text = said(error)
@@ -151,20 +159,37 @@ class Tls(asyncio.Protocol):
         connection.connection_made(TlsTransport(self, self._transport))
         self._decrypt()
 
+    def _shaken(self) -> bool:
+        with suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            return True
+        return False
+
+    def _give(self) -> bool:
+        """Give OpenSSL some of what arrived; False if it has all."""
+        if not self._waiting:
+            return False
+        piece = self._waiting[:PIECE]
+        self._incoming.write(piece)
+        self._given += len(piece)
+        self._waiting = self._waiting[PIECE:] or NOTHING
+        return True
+
     # What the connection's transport uses
 
     def encrypt(self, data: bytes) -> None:
         """Send `data`."""
         if not data or self._transport.is_closing():
             return
-        view = memoryview(data)
+        view, records = memoryview(data), []
         try:
             while view:
-                view = view[self._tls.write(view) :]
+                view = view[self._tls.write(view[:PIECE]) :]
+                records.append(self._outgoing.read())
         except ssl.SSLError:  # the client's last words were nonsense, or an alert
             self._transport.abort()
             return
-        self.flush()
+        self._transport.write(b"".join(records))
 
     def flush(self) -> None:
         """Send what OpenSSL wants sent."""
@@ -176,6 +201,7 @@ class Tls(asyncio.Protocol):
         if self._all_said or self._transport.is_closing():
             return
         self._all_said = True
+        self._waiting = NOTHING
         with suppress(ssl.SSLError):  # the client has not said the same yet, or never will
             self._tls.unwrap()
         self.flush()
@@ -183,7 +209,13 @@ class Tls(asyncio.Protocol):
     def read(self, on: bool) -> None:
         """Decrypt, or do not for now, what arrives."""
         self._reading = on
-        if on:
+        if self._transport.is_closing():
+            return
+        if not on:
+            self._transport.pause_reading()
+        elif self._ended or self._all_said:
+            self._transport.resume_reading()  # and what arrives is thrown away
+        else:
             # Later, since the connection is perhaps not done with what it has.
             asyncio.get_running_loop().call_soon(self._decrypt)
 
@@ -194,20 +226,30 @@ class Tls(asyncio.Protocol):
         self._decrypting = True
         try:
             while self._hears():
-                data = self._tls.read(PIECE)
+                try:
+                    data = self._tls.read(PIECE)
+                except ssl.SSLWantReadError:
+                    if self._give():
+                        continue
+                    self._starve()
+                    return
                 if not data:  # the client says that it says no more
                     self._end()
                     return
                 connection.data_received(data)
-        except ssl.SSLWantReadError:
-            self.flush()  # what TLS itself has to answer
-            if self._eof:
-                self._end()
         except ssl.SSLError:
             # Nothing can be made of what comes; the next word of ours would fail as well.
             self._transport.abort()
         finally:
             self._decrypting = False
+
+    def _starve(self) -> None:
+        """All that arrived is decrypted, so more may arrive."""
+        self.flush()  # what TLS itself has to answer
+        if self._eof:
+            self._end()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _hears(self) -> bool:
         closed = self._ended or self._all_said or self._transport.is_closing()
@@ -250,12 +292,10 @@ class TlsTransport(asyncio.Transport):
     def pause_reading(self) -> None:
         """Hear nothing for now."""
         self._tls.read(False)
-        self._below.pause_reading()
 
     def resume_reading(self) -> None:
         """Hear again."""
         self._tls.read(True)
-        self._below.resume_reading()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send, or buffer, `data`."""
