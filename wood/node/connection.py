@@ -43,6 +43,14 @@ until its next turn. The refusal of an engine takes a while to come back: so a c
 few times before it is paused again, and many of its kind take little of others' time.
 """
 
+FEW = 8
+"""Messages at most in such a turn."""
+
+BAD = 16
+"""Messages of one turn that cannot be understood, after which a client is heard like that too: to
+say what is wrong with them costs several times what good ones do.
+"""
+
 FLOODING = 10.0
 """Seconds that a client may say too much without a break; then its connection is closed."""
 
@@ -139,6 +147,16 @@ class Connection(asyncio.Protocol):
     def flooded(self, text: str) -> None:
         """The client says too much for too long: tell it so, and close."""
 
+    def few(self, data: bytes, portion: int) -> int:
+        """How many bytes of a portion have no more than `FEW` messages, at least 1."""
+        end = 0
+        for _ in range(FEW):
+            found = data.find(b"\n", end, portion)
+            if found < 0:
+                return portion
+            end = found + 1
+        return end
+
     def ended(self) -> None:
         """The client will send no more; it may still read."""
 
@@ -178,6 +196,11 @@ class Connection(asyncio.Protocol):
             self._hear(data)
         if not self._pauses and not self._deaf and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def could_not_be_read(self, count: int) -> None:
+        """So many messages of this turn could not be understood."""
+        if count >= BAD:
+            self._watched = asyncio.get_running_loop().time() + 1
 
     def slow_down(self, retry_after: int) -> None:
         """Read no more for `retry_after` microseconds, within `SHORTEST_PAUSE` and `LONGEST_PAUSE`.
@@ -264,7 +287,7 @@ class Connection(asyncio.Protocol):
         portion, wait = self.portion(data), 0.0
         if self._watched and not self._deaf:
             if asyncio.get_running_loop().time() < self._watched:
-                portion, wait = min(portion, FLOOD_TURN), FLOOD_WAIT
+                portion, wait = self.few(data, min(portion, FLOOD_TURN)), FLOOD_WAIT
             else:
                 self._watched = 0.0
         if portion < len(data) or wait:

@@ -10,7 +10,7 @@ from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
 from wood.model.errors import ErrorCode, JournalTrimmed, Limit
 from wood.model.events import LoginRefused, Places, SessionOpened
-from wood.node.connection import Connection, Owner, Pause
+from wood.node.connection import FEW, LINES_TURN, Connection, Owner, Pause
 from wood.node.failures import Failures
 from wood.node.log_lines import connections, refusals
 from wood.node.pulse import Pulse
@@ -25,7 +25,9 @@ from wood.wire.session_reports import SessionReports
 log = logging.getLogger("wood.node")
 
 PACKED_TURN = 2048
-"""Bytes of MessagePack that are; their borders are not known before they are decoded."""
+"""Bytes of MessagePack at most that are understood in one turn; their borders are not known before
+they are decoded, so that how many there may be goes by the size of those before.
+"""
 
 
 Ranges = Mapping[str, tuple[int, int]]
@@ -72,6 +74,7 @@ class PrivateConnection(Connection):
         self._answer_due = False
         self._login_due = False
         self._gone = False
+        self._packed_size = 1.0  # bytes of a message, of late
         self._later: asyncio.TimerHandle | None = None  # the end of the time for a login
         self._waiting: asyncio.TimerHandle | None = None  # the end of the time for its answer
         self._refusal = b""  # the answer to a login, which waits
@@ -251,8 +254,12 @@ class PrivateConnection(Connection):
         if self._pulse is not None:
             self._pulse.heard()
         commands = self.session.receive(data)
-        if self.session.packed and self.reports is self._node.encodings.json:
-            self.reports = self._node.encodings.packed
+        if self.session.packed:
+            if self.reports is self._node.encodings.json:
+                self.reports = self._node.encodings.packed
+            if commands:
+                self._packed_size = (self._packed_size + len(data) / len(commands)) / 2
+        self.could_not_be_read(self.session.unreadable)
         self._say(commands)
 
     def flooded(self, text: str) -> None:
@@ -319,8 +326,14 @@ class PrivateConnection(Connection):
     def portion(self, data: bytes) -> int:
         """As in lines, where it is not lines that are spoken."""
         if self.session.packed or data[0] in FIRST_BYTES:
-            return min(len(data), PACKED_TURN)
+            return min(len(data), PACKED_TURN, int(LINES_TURN * self._packed_size))
         return super().portion(data)
+
+    def few(self, data: bytes, portion: int) -> int:
+        """The same."""
+        if self.session.packed or data[0] in FIRST_BYTES:
+            return min(portion, int(FEW * self._packed_size))
+        return super().few(data, portion)
 
     def resume(self, reason: Pause) -> None:
         """A reason to pause is gone: what was held back comes before what is read next."""

@@ -22,6 +22,9 @@ log = logging.getLogger("wood.node")
 MAX_DEPTH = 10_000
 """Levels of each side that a subscriber may ask for; past that it may as well ask for all."""
 
+ANSWERS = 4
+"""Messages that are answered in one turn: a book may be given for each."""
+
 HIGH_WATER = 1 << 20
 """Bytes that may wait in the output of a public client before it counts as behind."""
 
@@ -75,7 +78,9 @@ class PublicConnection(Connection):
 
     def received(self, data: bytes) -> None:
         """Understand what is said, in order."""
-        self._said.extend(self._decoder.feed(data))
+        said = self._decoder.feed(data)
+        self.could_not_be_read(sum(type(message) is Unreadable for message in said))
+        self._said.extend(said)
         self._understand()
 
     def flooded(self, text: str) -> None:
@@ -150,7 +155,12 @@ class PublicConnection(Connection):
         if self._understanding:
             return
         self._understanding = True
+        answered = 0
         while self._said and self._all_answered() and self.writable():
+            if answered == ANSWERS:
+                asyncio.get_running_loop().call_soon(self._understand)
+                break
+            answered += 1
             said = self._said.popleft()
             try:
                 self._answer(said)

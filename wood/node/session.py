@@ -82,6 +82,8 @@ class Session:
         self._packs: MessagePack | None = None
         self.retry_after: int | None = None
         """Microseconds that the client shall wait, if a rate refused something of what it said."""
+        self.unreadable = 0
+        """How many messages of the last bytes could not be read."""
         self._rates = rates
         self._cancel_on_close = cancel_on_close
         self._must_log_in = must_log_in
@@ -123,6 +125,7 @@ class Session:
         if not self._began:
             self._begin(data)
         said = (self._packs or self._decoder).feed(data)
+        self.unreadable = 0
         if self._held is not None:
             self._held = chain(self._held, said)
             return []
@@ -362,6 +365,7 @@ class Session:
         return ListInstruments(self.participant, self.name, self.generation)
 
     def _unreadable(self, message: Unreadable) -> Command:
+        self.unreadable += 1
         raise Refusal(message.code, message.text)
 
     def _instrument(self, symbol: str | None) -> Instrument:
