@@ -38,8 +38,8 @@ class Next(Protocol):
 class Host(Protocol):
     """The node, as far as a newcomer knows it."""
 
-    def awaits(self, newcomer: Newcomer) -> bool:
-        """Count it; False if there is no room to wait for it."""
+    def refuses(self, newcomer: Newcomer) -> str | None:
+        """Count it, and wait for it; or why not."""
 
     def introduced(self, newcomer: Newcomer) -> None:
         """Count it no more: it is a connection now, or gone. Safe to call twice."""
@@ -69,8 +69,8 @@ class Introduction(asyncio.Protocol):
         self._peer = source_of(self._transport)
         if not is_within(self._peer.host, self._trusted):
             self._refuse("only those named by --proxy-protocol may connect")
-        elif not self._host.awaits(self):
-            self._refuse("too many connections")
+        elif reason := self._host.refuses(self):
+            self._refuse(reason)
         else:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(HEADER, self._too_late)

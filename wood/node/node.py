@@ -13,7 +13,7 @@ from http import HTTPStatus
 from wood.exchange.exchange import Exchange
 from wood.exchange.sessions import Auth
 from wood.model.commands import Command
-from wood.model.errors import ConfigError, Limit
+from wood.model.errors import ConfigError, ErrorCode, Limit, Refusal
 from wood.model.participants import anonymous_name
 from wood.node.addresses import Addresses
 from wood.node.certificates import Certificates
@@ -43,6 +43,8 @@ TO_REFUSE = 16
 
 TO_REFUSE_OF_ONE = 2
 """The same of one address."""
+
+TOO_MANY, TOO_OFTEN = "too many connections", "too many connections per second from this address"
 
 
 class Node:
@@ -179,12 +181,18 @@ class Node:
 
     # Owner of connections
 
-    def opened(self, connection: Connection) -> Limit | None:
+    def opened(self, connection: Connection) -> Refusal | None:
         """Count a connection, unless a limit is reached."""
         if self._full() or self._stopping is not None:
-            return Limit.CONNECTIONS
-        if self._addresses.full(connection.address):
-            return Limit.ADDRESS_CONNECTIONS
+            return Refusal(ErrorCode.LIMIT, TOO_MANY, limit=Limit.CONNECTIONS)
+        address = connection.address
+        if self._addresses.full(address):
+            text, limit = f"{TOO_MANY} from this address", Limit.ADDRESS_CONNECTIONS
+            return Refusal(ErrorCode.LIMIT, text, limit=limit)
+        # With TLS it was a message before its handshake.
+        if self._certificates is None and (wait := self._too_soon(address)):
+            limit, retry_after = Limit.ADDRESS_RATE, max(1, round(wait * 1e6))
+            return Refusal(ErrorCode.RATE, TOO_OFTEN, limit=limit, retry_after=retry_after)
         self._addresses.add(connection.address)
         self._connections[connection] = None
         self._gone.clear()
@@ -208,19 +216,25 @@ class Node:
     def _full(self) -> bool:
         return len(self._connections) + len(self._newcomers) >= self._max_connections
 
+    def _too_soon(self, address: str) -> float:
+        """Count a new connection as one message of its address; or the seconds to wait for it."""
+        return 0.0 if self._address_throttles is None else self._address_throttles.wait(address)
+
     # Host of newcomers
 
-    def awaits(self, newcomer: Newcomer) -> bool:
+    def refuses(self, newcomer: Newcomer) -> str | None:
         """Count what may become a connection; a few more than may are heard, to be told so."""
         count = len(self._connections) + len(self._newcomers)
         if count >= self._max_connections + TO_REFUSE or self._stopping is not None:
-            return False
+            return TOO_MANY
         if (address := newcomer.address) is not None:
             if self._addresses.full(address, TO_REFUSE_OF_ONE):
-                return False
+                return TOO_MANY
+            if self._too_soon(address):
+                return TOO_OFTEN
             self._addresses.add(address)
         self._newcomers.add(newcomer)
-        return True
+        return None
 
     def introduced(self, newcomer: Newcomer) -> None:
         """Count it no more."""

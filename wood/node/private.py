@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
-from wood.model.errors import ErrorCode, JournalTrimmed, Limit
+from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
 from wood.model.events import LoginRefused, Places, SessionOpened
 from wood.node.connection import Connection, Owner, Pause
 from wood.node.failures import Failures
@@ -231,9 +231,10 @@ class PrivateConnection(Connection):
             self.write(self._refusal)
         self.dismiss(ErrorCode.UNAUTHORIZED, f"no login within {timeout:g} seconds")
 
-    def refused(self, limit: Limit, text: str) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """Say why."""
-        self._transport.write(self.reports.error(ErrorCode.LIMIT, text, limit=limit))
+        why = refusal.code, refusal.text, None, None, refusal.limit, refusal.retry_after
+        self._transport.write(self.reports.error(*why))
 
     def received(self, data: bytes) -> None:
         """Understand what can be understood and ask the engine."""

@@ -66,8 +66,8 @@ class Tls(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if self.source is UNKNOWN:
             self.source = source_of(self._transport)
-        if not self._host.awaits(self):
-            self._refuse("too many connections")
+        if reason := self._host.refuses(self):
+            self._refuse(reason)
             return
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE, self._too_late)
 
