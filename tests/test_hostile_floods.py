@@ -318,7 +318,7 @@ class TestGuessing:
             peers = [stack.enter_context(server.trader()) for _ in range(60)]
             for peer in peers:
                 peer.send(LOGIN | {"token": "wrong"})
-            eventually(lambda: "more lines such as the last ones were left out" in server.text())
+            eventually(lambda: "more lines about failed logins were left out" in server.text())
             failed = [line for line in server.text().splitlines() if "a login failed" in line]
             by_second = [line[:19] for line in failed]
             assert max(map(by_second.count, set(by_second))) <= 20

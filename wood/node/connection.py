@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from wood.model.errors import Refusal
 from wood.node.addresses import group
-from wood.node.log_lines import connections, refusals
+from wood.node.log_lines import connections, refused_connections
 from wood.node.proxy_protocol import Source, plain
 from wood.node.throttle import Rates
 
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
             self.source = source_of(self._transport)
         if refusal := self._owner.opened(self):
             what = (self.kind, self.name, refusal.text)
-            refusals.warning("%s %s refused: %s (%s port %s)", *what, *self.source)
+            refused_connections.warning("%s %s refused: %s (%s port %s)", *what, *self.source)
             self.refused(refusal)
             self.finishing = True
             self._transport.close()

@@ -12,7 +12,7 @@ from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
 from wood.model.events import LoginRefused, Places, SessionOpened
 from wood.node.connection import Connection, Owner, Pause
 from wood.node.failures import Failures
-from wood.node.log_lines import connections, refusals
+from wood.node.log_lines import failed_logins, logins
 from wood.node.pulse import Pulse
 from wood.node.replay import replay
 from wood.node.router import Router
@@ -133,9 +133,8 @@ class PrivateConnection(Connection):
     def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
         """Go on under a name; if there is something to replay, that comes before the answer."""
         session, encodings = self.session, self._node.encodings
-        connections.info(
-            "%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session
-        )
+        tell = log.info if event.operator else logins.info
+        tell("%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session)
         session.logged_in(event)
         self._login_due = False
         self._stop_waiting()
@@ -192,7 +191,7 @@ class PrivateConnection(Connection):
         if event.code is ErrorCode.UNAUTHORIZED:
             failed = self._node.failures.delay(self.address)
             delay = 0.0 if self._deaf else failed
-            refusals.warning(
+            failed_logins.warning(
                 "%s %s from %s: a login failed", self.kind, self.name, self.source.host
             )
         self._refusal = self.reports.error(event.code, event.text)
