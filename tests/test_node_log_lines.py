@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from wood.node.log_lines import FewLines, PlainText, printable
+from wood.node.log_lines import FewLines, PlainText
 
 HOSTILE = "a\x1b[31mb\x00c\nd\re\u202ef\x9bg"
 
@@ -60,7 +60,3 @@ def test_no_value_can_command_a_terminal_or_look_like_a_line(log: logging.Logger
     assert all(line.isprintable() for line in lines)
     assert lines[1] == "ERROR failed"
     assert lines[2].startswith("Traceback")
-
-
-def test_what_can_be_seen_stays() -> None:
-    assert printable("naïve 価格 ~") == "naïve 価格 ~"

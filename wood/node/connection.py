@@ -11,7 +11,7 @@ from wood.model.errors import Refusal
 from wood.node.addresses import group
 from wood.node.log_lines import connections, refused_connections
 from wood.node.proxy_protocol import Source, plain
-from wood.node.throttle import Rates
+from wood.node.throttle import Allowance
 
 TURN = 8 * 1024
 """Bytes that one connection is heard at once; what more it said waits for its next turn."""
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         """The client's own address, as a balancer or else the system says it."""
         self.certified: str | None = None
         """The participant that a certificate names, `NOBODY` if it names none; None without one."""
-        self.rates: Rates | None = None
+        self.allowance: Allowance | None = None
         """How much may be said."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
@@ -285,8 +285,8 @@ class Connection(asyncio.Protocol):
             return
         self._admitted = True
         _keep_alive(self._transport.get_extra_info("socket"))
-        if self.rates is not None:
-            self.rates.address = self.address
+        if self.allowance is not None:
+            self.allowance.address = self.address
         connections.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
         self.opened()
 

@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from wood.node.addresses import group
-
 SHORTEST, LONGEST = 0.25, 8.0
 """Seconds that the answer to a refused login waits: after the first failure, and at most."""
 
@@ -16,7 +14,7 @@ KEPT = 10_000
 
 
 class Failures:
-    """Counts failed logins by the address that they came from, of IPv6 by its network."""
+    """Counts failed logins by the address that they came from, as `Connection.address` has it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -24,7 +22,7 @@ class Failures:
 
     def delay(self, address: str) -> float:
         """Count one more failure; the seconds that its answer shall wait."""
-        address, now = group(address), self._clock()
+        now = self._clock()
         count, last = self._by_address.pop(address, (0, now))
         if now - last > FORGOTTEN:
             count = 0

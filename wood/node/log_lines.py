@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from wood.model.text import printable
+
 REFUSED = 10
 """Lines a second about what was refused, of each kind."""
 
@@ -84,15 +86,6 @@ class PlainText(logging.Formatter):
     def formatException(self, ei) -> str:  # type: ignore[no-untyped-def]  # noqa: N802
         """The lines of a traceback."""
         return "\n".join(map(printable, super().formatException(ei).split("\n")))
-
-
-def printable(text: str) -> str:
-    """`text` with all that is not to be seen written as an escape sequence of Python."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 log = logging.getLogger("wood.node")

@@ -28,7 +28,7 @@ from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
 from wood.node.tasks import Tasks
-from wood.node.throttle import AddressThrottles, Rates, Throttle
+from wood.node.throttle import AddressThrottles, Allowance, Throttle
 from wood.node.tls import Tls
 from wood.wire.reports import JsonReports, PackedReports
 from wood.wire.session_reports import SessionJson, SessionPacked
@@ -304,17 +304,17 @@ class Node:
         )
 
     def _private_connection(self) -> PrivateConnection:
-        rates = self._rates()
+        allowance = self._allowance()
         session = Session(
             anonymous_name(int(time.time())),
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
-            rates=rates,
+            allowance=allowance,
             cancel_on_close=self._settings.cancel_on_disconnect,
             must_log_in=self._settings.auth is Auth.TOKEN,
         )
         connection = PrivateConnection(session, self, self._surroundings)
-        connection.rates = rates
+        connection.allowance = allowance
         return connection
 
     def _public_connection(self) -> PublicConnection:
@@ -325,16 +325,16 @@ class Node:
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,
-            rates=self._rates(),
+            allowance=self._allowance(),
             start=self._tasks.start,
         )
 
-    def _rates(self) -> Rates | None:
+    def _allowance(self) -> Allowance | None:
         rate = self._settings.max_rate
         own = Throttle(rate, asyncio.get_running_loop().time) if rate else None
         if own is None and self._address_throttles is None:
             return None
-        return Rates(own, self._address_throttles)
+        return Allowance(own, self._address_throttles)
 
     def _secure(self, make: Callable[[], Connection]) -> Connection | Tls:
         """A connection, or what shakes hands first and then makes one."""
