@@ -10,16 +10,9 @@ from wood.client.codec import codec
 from wood.client.feed import Feed
 from wood.client.requests import Login
 from wood.client.session import Session
-from wood.client.text import printable
 
 EVIL = "\x1b[2J\x9b1m\u202e\r\n\u2028ok"
 SEEN = r"\x1b[2J\x9b1m\u202e\r\n\u2028ok"
-
-
-def test_what_can_be_printed_is_left_as_it_is() -> None:
-    assert printable("größer als 5 €, say 'x' \\n") == "größer als 5 €, say 'x' \\n"
-    assert printable("\ud800") == r"\ud800"
-    assert printable(EVIL) == SEEN
 
 
 def error(code: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from tests.engines import INSTRUMENTS, with_loop
 from tests.hostile import From
 from tests.sessions import LOGIN, log_in
 from tests.support import Peer, Server, create, eventually
-from tests.test_node_introduction import ALL, NOTHING
+from tests.test_node_introduction import ALL, NOTHING, TRUSTED
 from wood.exchange.memory import MemoryExchange
 from wood.model.participants import digest
 from wood.node import connection
@@ -104,13 +105,38 @@ def test_whoever_waits_is_heard_again(start_server: Start) -> None:
 
 
 def test_all_connections_of_an_address_share_its_rate(start_server: Start) -> None:
-    server = start_server("--max-address-rate", "5")
+    server = start_server("--max-address-rate", "20")
     with ExitStack() as stack:
         peers = [stack.enter_context(server.trader()) for _ in range(10)]
-        told = [peer.ask(ALL) for peer in peers]
-        assert told[:5] == [NOTHING] * 5
-        assert {each.get("limit") for each in told[6:]} == {"addressRate"}
+        told = [peer.ask(ALL) for peer in peers]  # to connect was a message of each
+        told += [peer.ask(ALL) for peer in peers]
+        assert told[:10] == [NOTHING] * 10
+        assert "addressRate" in {each.get("limit") for each in told[10:]}
         with From("127.0.0.3", server.private) as other:
+            assert other.ask(ALL) == NOTHING
+
+
+@pytest.mark.parametrize("kind", ["private", "public"])
+@pytest.mark.parametrize("balancer", [False, True])
+def test_to_connect_is_a_message(start_server: Start, kind: str, balancer: bool) -> None:
+    """Whoever comes and goes is refused as whoever says too much."""
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.1 5 6\r\n" if balancer else b""
+    server = start_server("--max-address-rate", "10", *(TRUSTED if balancer else ()))
+    with ExitStack() as stack:
+        told = []
+        for _ in range(30):
+            peer = server.trader() if kind == "private" else server.watcher()
+            stack.enter_context(peer)
+            peer.socket.sendall(header)
+            peer.socket.shutdown(socket.SHUT_WR)
+            told.append(peer.message())
+        assert told[0] is None
+        refused = [each for each in told if each is not None]
+        assert refused
+        assert {(each["code"], each["limit"]) for each in refused} == {("rate", "addressRate")}
+        assert all(0 < each["retryAfter"] <= 0.1 for each in refused)
+        with server.trader() if balancer else From("127.0.0.3", server.private) as other:
+            other.socket.sendall(header.replace(b"2.7", b"2.8"))
             assert other.ask(ALL) == NOTHING
 
 
@@ -294,7 +320,7 @@ class TestGuessing:
             peers = [stack.enter_context(server.trader()) for _ in range(60)]
             for peer in peers:
                 peer.send(LOGIN | {"token": "wrong"})
-            eventually(lambda: "more lines such as the last ones were left out" in server.text())
+            eventually(lambda: "more lines about failed logins were left out" in server.text())
             failed = [line for line in server.text().splitlines() if "a login failed" in line]
             by_second = [line[:19] for line in failed]
             assert max(map(by_second.count, set(by_second))) <= 20

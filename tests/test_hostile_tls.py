@@ -17,6 +17,20 @@ LINE = b"1" + b" " * 4000 + b"\n"
 """Long, so that the answers are little beside what is said."""
 
 
+def test_a_handshake_is_a_message_of_its_address(start_server: Start, tmp_path: Path) -> None:
+    """Who has no message left is let go before the handshake, which costs most."""
+    limit = ("--max-address-rate", "5", "--log-level", "info")
+    server = SecureServer(start_server, Office(tmp_path / "office"), *limit)
+    done = 0
+    for _ in range(30):
+        with suppress(OSError), server.trader():
+            done += 1
+    assert 1 <= done <= 29
+    eventually(lambda: "too many connections per second from this address" in server.plain.text())
+    text = server.plain.text()
+    assert text.count(" opened from ") == done, "and each of them once"
+
+
 @pytest.fixture
 def server(start_server: Start, tmp_path: Path) -> SecureServer:
     return SecureServer(start_server, Office(tmp_path / "office"))

@@ -40,12 +40,6 @@ def test_so_many_are_remembered() -> None:
     assert failures.delay("0") == 4 * SHORTEST
 
 
-def test_ipv6_is_counted_by_networks() -> None:
-    failures = Failures(Clock())
-    hosts = ["2001:db8::1", "2001:db8::2:3", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"]
-    assert [failures.delay(host) for host in hosts] == [0.25, 0.5, 0.25, 0.25, 0.25]
-
-
 def test_so_many_answers_wait_for_an_address() -> None:
     failures = Failures(Clock())
     assert all(failures.wait("here") for _ in range(WAITING))

@@ -296,9 +296,8 @@ def test_who_is_trusted(networks: str, host: str, trusted: bool) -> None:
     class Host:
         asked = 0
 
-        def awaits(self, newcomer: introduction.Newcomer) -> bool:
+        def refuses(self, newcomer: introduction.Newcomer) -> None:
             self.asked += 1
-            return True
 
         def introduced(self, newcomer: introduction.Newcomer) -> None:
             pass

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from wood.node.log_lines import FewLines, PlainText, printable
+from wood.node.log_lines import FewLines, PlainText
 
 HOSTILE = "a\x1b[31mb\x00c\nd\re\u202ef\x9bg"
 
@@ -17,7 +17,7 @@ def test_so_many_a_second_and_then_a_count(
     log: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [100.5]
-    lines = FewLines(log, 3, lambda: now[0])
+    lines = FewLines(log, "it", 3, lambda: now[0])
     with caplog.at_level(logging.INFO, "wood.test"):
         for number in range(10):
             lines.warning("%d", number)
@@ -25,7 +25,7 @@ def test_so_many_a_second_and_then_a_count(
         assert caplog.messages == ["0", "1", "2"], "not before the second is over"
         now[0] += 0.6
         lines.info("%s", "then")
-        assert caplog.messages[3:] == ["7 more lines such as the last ones were left out", "then"]
+        assert caplog.messages[3:] == ["7 more lines about it were left out", "then"]
         now[0] += 5
         lines.flush()
         assert len(caplog.messages) == 5
@@ -34,7 +34,7 @@ def test_so_many_a_second_and_then_a_count(
 def test_what_is_not_logged_counts_for_nothing(
     log: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines = FewLines(log, 1, lambda: 100.0)
+    lines = FewLines(log, "it", 1, lambda: 100.0)
     with caplog.at_level(logging.WARNING, "wood.test"):
         for _ in range(5):
             lines.info("no")
@@ -60,7 +60,3 @@ def test_no_value_can_command_a_terminal_or_look_like_a_line(log: logging.Logger
     assert all(line.isprintable() for line in lines)
     assert lines[1] == "ERROR failed"
     assert lines[2].startswith("Traceback")
-
-
-def test_what_can_be_seen_stays() -> None:
-    assert printable("naïve 価格 ~") == "naïve 価格 ~"

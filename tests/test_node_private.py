@@ -23,6 +23,7 @@ from wood.node.private import (
     PrivateConnection,
     Surroundings,
 )
+from wood.node.proxy_protocol import Source
 from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
@@ -307,6 +308,17 @@ class TestRefusedLogins:
                 "heartbeat",
             ]
             assert transport.reading
+
+        at_a_desk(test)
+
+    def test_of_ipv6_a_network_waits(self) -> None:
+        async def test(desk: Desk) -> None:
+            for host in ("2001:db8::1", "2001:db8::2:3", "2001:db8:0:1::1"):
+                connection, _ = desk.connect()
+                connection.source = Source(host, 1)
+                await desk.ask(connection, self.WRONG)
+            networks = "2001:db8::/64", "2001:db8:0:1::/64"
+            assert [desk.node.failures.delay(network) for network in networks] == [1.0, 0.5]
 
         at_a_desk(test)
 

@@ -27,7 +27,7 @@ from wood.model.events import SessionOpened
 from wood.model.orders import BUY, FOK, GTC, IOC, SELL, State
 from wood.model.participants import digest
 from wood.node.session import Session
-from wood.node.throttle import Rates, Throttle
+from wood.node.throttle import Allowance, Throttle
 
 NAME = "~abc"
 CREATE = '{"message":"createOrder","orderId":7,"side":"BUY","price":145.25,"quantity":3'
@@ -143,7 +143,7 @@ def test_seq_counts_every_message_that_carries_it() -> None:
 
 
 def test_the_rate_counts_messages_of_every_kind() -> None:
-    commands = session(rates=Rates(Throttle(3, lambda: 0.0))).receive(
+    commands = session(allowance=Allowance(Throttle(3, lambda: 0.0))).receive(
         b"x\n" + b'{"message":"cancelAll"}\n' * 4
     )
     codes = [command.code.value if isinstance(command, Refuse) else None for command in commands]
@@ -285,7 +285,7 @@ class TestLogin:
         assert talk.heartbeat is None
 
     def test_a_rate_counts_them_too(self) -> None:
-        talk = session(rates=Rates(Throttle(1, lambda: 0.0)))
+        talk = session(allowance=Allowance(Throttle(1, lambda: 0.0)))
         talk.receive(LOGIN.encode() + b"}\n" + b'{"message":"heartbeat"}\n')
         [refused] = talk.answered()
         assert isinstance(refused, Refuse)

@@ -1,7 +1,7 @@
 import pytest
 
 from wood.model.errors import ErrorCode, Limit, Refusal
-from wood.node.throttle import AddressThrottles, Rates, Throttle
+from wood.node.throttle import AddressThrottles, Allowance, Throttle
 
 
 def counts(throttle: Throttle, messages: int) -> list[bool]:
@@ -48,16 +48,16 @@ def test_connecting_anew_gives_no_new_bucket_and_old_ones_are_not_kept() -> None
 
 def test_which_limit_refuses_and_when_to_come_again() -> None:
     addresses = AddressThrottles(4, lambda: 0.0)
-    rates = [Rates(Throttle(2, lambda: 0.0), addresses) for _ in range(3)]
-    for each in rates:
+    allowances = [Allowance(Throttle(2, lambda: 0.0), addresses) for _ in range(3)]
+    for each in allowances:
         each.address = "a"
     refusals = []
     for number in range(7):
         if number < 4:
-            rates[number % 3].check()
+            allowances[number % 3].check()
         else:
             with pytest.raises(Refusal) as caught:
-                rates[number % 3].check()
+                allowances[number % 3].check()
             refusals.append(caught.value)
     assert {refusal.code for refusal in refusals} == {ErrorCode.RATE}
     assert [(refusal.limit, refusal.retry_after) for refusal in refusals] == [

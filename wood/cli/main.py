@@ -15,9 +15,9 @@ from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
 from wood.cli.watch import watch
-from wood.client.text import printable
 from wood.exchange.cluster.faults import is_denied
 from wood.model.errors import WoodError
+from wood.model.text import printable
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],

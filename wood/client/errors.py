@@ -13,8 +13,8 @@ WoodError
     +-- ClientClosed       something was asked of a client that is closed
 """
 
-from wood.client.text import printable
 from wood.model.errors import WoodError
+from wood.model.text import printable
 
 
 class ClientError(WoodError):

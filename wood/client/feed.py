@@ -20,9 +20,9 @@ from wood.client.market_data import (
     decode,
 )
 from wood.client.places import Partition, Places, by_partition
-from wood.client.text import printable
 from wood.client.updates import LevelChanged, Resynchronised, StateChanged, Trade, Update
 from wood.model.orders import BUY, SELL
+from wood.model.text import printable
 
 PASSING = frozenset({"unavailable", "limit", "rate"})
 """Codes of refusals after which another connection may do better."""

@@ -62,9 +62,9 @@ from wood.client.requests import (
     Query,
     Resume,
 )
-from wood.client.text import printable
 from wood.client.under_way import UnderWay
 from wood.model.orders import State
+from wood.model.text import printable
 
 PASSING = frozenset({"unavailable", "silent", "limit", "rate", "too_long"})
 """Codes with which a connection can end, or a login be refused, and another one may do better."""

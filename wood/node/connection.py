@@ -7,11 +7,11 @@ from enum import Enum
 from random import random
 from typing import Protocol, cast
 
-from wood.model.errors import Limit
+from wood.model.errors import Refusal
 from wood.node.addresses import group
-from wood.node.log_lines import connections, refusals
+from wood.node.log_lines import connections, refused_connections
 from wood.node.proxy_protocol import Source, plain
-from wood.node.throttle import Rates
+from wood.node.throttle import Allowance
 
 TURN = 8 * 1024
 """Bytes that one connection is heard at once; what more it said waits for its next turn."""
@@ -60,11 +60,6 @@ BREAK = 0.5
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished without a word is noticed after two minutes."""
 
-_TOO_MANY = {
-    Limit.CONNECTIONS: "too many connections",
-    Limit.ADDRESS_CONNECTIONS: "too many connections from this address",
-}
-
 UNKNOWN = Source("?", 0)
 """Where a connection comes from if the system does not say."""
 
@@ -82,8 +77,8 @@ class Pause(Enum):
 class Owner(Protocol):
     """The node, as far as a connection knows it."""
 
-    def opened(self, connection: "Connection") -> Limit | None:
-        """Count a new connection; or the limit that leaves no room for it."""
+    def opened(self, connection: "Connection") -> Refusal | None:
+        """Count a new connection; or why it may not be."""
 
     def finished(self, connection: "Connection") -> None:
         """Nothing more will be said on a connection; it may still be read."""
@@ -103,7 +98,7 @@ class Connection(asyncio.Protocol):
         """The client's own address, as a balancer or else the system says it."""
         self.certified: str | None = None
         """The participant that a certificate names, `NOBODY` if it names none; None without one."""
-        self.rates: Rates | None = None
+        self.allowance: Allowance | None = None
         """How much may be said."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
@@ -126,8 +121,8 @@ class Connection(asyncio.Protocol):
     def opened(self) -> None:
         """The connection is admitted."""
 
-    def refused(self, limit: Limit, text: str) -> None:
-        """There is no room for the connection; it is closed next."""
+    def refused(self, refusal: Refusal) -> None:
+        """The connection may not be; it is closed next."""
 
     def received(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -304,19 +299,17 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if self.source is UNKNOWN:
             self.source = source_of(self._transport)
-        if limit := self._owner.opened(self):
-            text = _TOO_MANY[limit]
-            refusals.warning(
-                "%s %s refused: %s (%s port %s)", self.kind, self.name, text, *self.source
-            )
-            self.refused(limit, text)
+        if refusal := self._owner.opened(self):
+            what = (self.kind, self.name, refusal.text)
+            refused_connections.warning("%s %s refused: %s (%s port %s)", *what, *self.source)
+            self.refused(refusal)
             self.finishing = True
             self._transport.close()
             return
         self._admitted = True
         _keep_alive(self._transport.get_extra_info("socket"))
-        if self.rates is not None:
-            self.rates.address = self.address
+        if self.allowance is not None:
+            self.allowance.address = self.address
         connections.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
         self.opened()
 

@@ -3,8 +3,6 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from wood.node.addresses import group
-
 SHORTEST, LONGEST = 0.25, 8.0
 """Seconds that the answer to a refused login waits: after the first failure, and at most."""
 
@@ -22,7 +20,7 @@ not, for that shows only when it is written to.
 
 
 class Failures:
-    """Counts failed logins by the address that they came from, of IPv6 by its network."""
+    """Counts failed logins by the address that they came from, as `Connection.address` has it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -31,7 +29,7 @@ class Failures:
 
     def delay(self, address: str) -> float:
         """Count one more failure; the seconds that its answer shall wait."""
-        address, now = group(address), self._clock()
+        now = self._clock()
         count, last = self._by_address.pop(address, (0, now))
         if now - last > FORGOTTEN:
             count = 0
@@ -42,7 +40,6 @@ class Failures:
 
     def wait(self, address: str) -> bool:
         """One more answer is to wait; False if as many do as may. Each is to be `answered`."""
-        address = group(address)
         if self._waiting.get(address, 0) >= WAITING:
             return False
         self._waiting[address] += 1
@@ -50,7 +47,6 @@ class Failures:
 
     def answered(self, address: str) -> None:
         """One waits no more."""
-        address = group(address)
         self._waiting[address] -= 1
         if not self._waiting[address]:
             del self._waiting[address]

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import NamedTuple, cast
 
 from wood.node.connection import source_of
+from wood.node.log_lines import refused_connections
 from wood.node.proxy_protocol import Network, is_loopback, is_within
 
 log = logging.getLogger("wood.node")
@@ -106,7 +107,7 @@ class HealthClient(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         source = source_of(self._transport)
         if not self._health.admits(source.host):
-            log.warning(
+            refused_connections.warning(
                 "a health check from %s port %s closed: only this machine and those named by "
                 "--proxy-protocol may ask",
                 *source,

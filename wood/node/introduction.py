@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from wood.node.connection import source_of
-from wood.node.log_lines import refusals
+from wood.node.log_lines import FewLines, bad_beginnings, refused_connections
 from wood.node.proxy_protocol import BadHeader, Network, Source, is_within, read_header
 
 HEADER = 5.0
@@ -38,8 +38,8 @@ class Next(Protocol):
 class Host(Protocol):
     """The node, as far as a newcomer knows it."""
 
-    def awaits(self, newcomer: Newcomer) -> bool:
-        """Count it; False if there is no room to wait for it."""
+    def refuses(self, newcomer: Newcomer) -> str | None:
+        """Count it, and wait for it; or why not."""
 
     def introduced(self, newcomer: Newcomer) -> None:
         """Count it no more: it is a connection now, or gone. Safe to call twice."""
@@ -68,9 +68,10 @@ class Introduction(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._peer = source_of(self._transport)
         if not is_within(self._peer.host, self._trusted):
-            self._refuse("only those named by --proxy-protocol may connect")
-        elif not self._host.awaits(self):
-            self._refuse("too many connections")
+            text = "only those named by --proxy-protocol may connect"
+            self._refuse(text, refused_connections)
+        elif reason := self._host.refuses(self):
+            self._refuse(reason, refused_connections)
         else:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(HEADER, self._too_late)
@@ -105,8 +106,8 @@ class Introduction(asyncio.Protocol):
     def _too_late(self) -> None:
         self._refuse(f"no PROXY header within {HEADER:g} seconds")
 
-    def _refuse(self, reason: str) -> None:
-        refusals.warning("a connection from %s port %s closed: %s", *self._peer, reason)
+    def _refuse(self, reason: str, lines: FewLines = bad_beginnings) -> None:
+        lines.warning("a connection from %s port %s closed: %s", *self._peer, reason)
         self.abort()
 
     def _leave(self) -> None:

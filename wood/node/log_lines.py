@@ -1,7 +1,8 @@
 """Lines of the log that strangers cause: no more than a disk bears, and nothing but text.
 
 A stranger may connect as often as it likes. What it makes the server say is bounded by the second;
-what was left out is counted, so that an attack is still seen.
+what was left out is counted, so that an attack is still seen. Each kind of line has a bound of its
+own, so that none hides another.
 """
 
 import asyncio
@@ -10,23 +11,30 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-BURST = 10
-"""Lines a second about what was refused."""
+from wood.model.text import printable
 
-CONNECTIONS = 200
-"""Lines a second about connections that were opened and closed."""
+REFUSED = 10
+"""Lines a second about what was refused, of each kind."""
+
+SERVED = 200
+"""Lines a second about connections that were opened and closed; and about logins."""
 
 
 class FewLines:
-    """Writes at most `most` lines a second, and then how many were left out.
+    """Writes at most `most` lines a second about something, and then how many were left out.
 
     That is said when the second is over, if there is an event loop, or with the next line.
     """
 
     def __init__(
-        self, log: logging.Logger, most: int, clock: Callable[[], float] = time.monotonic
+        self,
+        log: logging.Logger,
+        about: str,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
+        self._about = about
         self._most = most
         self._clock = clock
         self._second = -1
@@ -49,7 +57,7 @@ class FewLines:
         self._second, self._written = second, 0
         if self._left_out:
             left_out, self._left_out = self._left_out, 0
-            self._log.warning("%d more lines such as the last ones were left out", left_out)
+            self._log.warning("%d more lines about %s were left out", left_out, self._about)
 
     def _say(self, level: int, text: str, *values: object) -> None:
         if not self._log.isEnabledFor(level):
@@ -80,19 +88,11 @@ class PlainText(logging.Formatter):
         return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
-def printable(text: str) -> str:
-    """`text` with all that is not to be seen written as an escape sequence of Python."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
-
-
 log = logging.getLogger("wood.node")
 
-refusals = FewLines(log, BURST)
-"""About what is refused to strangers: connections, logins, headers, handshakes."""
-
-connections = FewLines(log, CONNECTIONS)
-"""About connections that are opened and closed."""
+refused_connections = FewLines(log, "refused connections", REFUSED)
+failed_logins = FewLines(log, "failed logins", REFUSED)
+bad_beginnings = FewLines(log, "bad PROXY headers and TLS handshakes", REFUSED)
+connections = FewLines(log, "connections opened and closed", SERVED)
+logins = FewLines(log, "logins", SERVED)
+"""Not of operators: those are few, and none is left out."""

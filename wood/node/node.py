@@ -13,7 +13,7 @@ from http import HTTPStatus
 from wood.exchange.exchange import Exchange
 from wood.exchange.sessions import Auth
 from wood.model.commands import Command
-from wood.model.errors import ConfigError, Limit
+from wood.model.errors import ConfigError, ErrorCode, Limit, Refusal
 from wood.model.participants import anonymous_name
 from wood.node.addresses import Addresses
 from wood.node.certificates import Certificates
@@ -28,7 +28,7 @@ from wood.node.router import Router
 from wood.node.session import Session
 from wood.node.settings import Settings
 from wood.node.tasks import Tasks
-from wood.node.throttle import AddressThrottles, Rates, Throttle
+from wood.node.throttle import AddressThrottles, Allowance, Throttle
 from wood.node.tls import Tls
 from wood.wire.reports import JsonReports, PackedReports
 from wood.wire.session_reports import SessionJson, SessionPacked
@@ -43,6 +43,8 @@ TO_REFUSE = 16
 
 TO_REFUSE_OF_ONE = 2
 """The same of one address."""
+
+TOO_MANY, TOO_OFTEN = "too many connections", "too many connections per second from this address"
 
 
 class Node:
@@ -179,12 +181,18 @@ class Node:
 
     # Owner of connections
 
-    def opened(self, connection: Connection) -> Limit | None:
+    def opened(self, connection: Connection) -> Refusal | None:
         """Count a connection, unless a limit is reached."""
         if self._full() or self._stopping is not None:
-            return Limit.CONNECTIONS
-        if self._addresses.full(connection.address):
-            return Limit.ADDRESS_CONNECTIONS
+            return Refusal(ErrorCode.LIMIT, TOO_MANY, limit=Limit.CONNECTIONS)
+        address = connection.address
+        if self._addresses.full(address):
+            text, limit = f"{TOO_MANY} from this address", Limit.ADDRESS_CONNECTIONS
+            return Refusal(ErrorCode.LIMIT, text, limit=limit)
+        # With TLS it was a message before its handshake.
+        if self._certificates is None and (wait := self._too_soon(address)):
+            limit, retry_after = Limit.ADDRESS_RATE, max(1, round(wait * 1e6))
+            return Refusal(ErrorCode.RATE, TOO_OFTEN, limit=limit, retry_after=retry_after)
         self._addresses.add(connection.address)
         self._connections[connection] = None
         self._gone.clear()
@@ -208,19 +216,25 @@ class Node:
     def _full(self) -> bool:
         return len(self._connections) + len(self._newcomers) >= self._max_connections
 
+    def _too_soon(self, address: str) -> float:
+        """Count a new connection as one message of its address; or the seconds to wait for it."""
+        return 0.0 if self._address_throttles is None else self._address_throttles.wait(address)
+
     # Host of newcomers
 
-    def awaits(self, newcomer: Newcomer) -> bool:
+    def refuses(self, newcomer: Newcomer) -> str | None:
         """Count what may become a connection; a few more than may are heard, to be told so."""
         count = len(self._connections) + len(self._newcomers)
         if count >= self._max_connections + TO_REFUSE or self._stopping is not None:
-            return False
+            return TOO_MANY
         if (address := newcomer.address) is not None:
             if self._addresses.full(address, TO_REFUSE_OF_ONE):
-                return False
+                return TOO_MANY
+            if self._too_soon(address):
+                return TOO_OFTEN
             self._addresses.add(address)
         self._newcomers.add(newcomer)
-        return True
+        return None
 
     def introduced(self, newcomer: Newcomer) -> None:
         """Count it no more."""
@@ -290,18 +304,18 @@ class Node:
         )
 
     def _private_connection(self) -> PrivateConnection:
-        rates = self._rates()
+        allowance = self._allowance()
         session = Session(
             anonymous_name(int(time.time())),
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
-            rates=rates,
+            allowance=allowance,
             cancel_on_close=self._settings.cancel_on_disconnect,
             must_log_in=self._settings.auth is Auth.TOKEN,
             must_prove=self._settings.tls_client_ca is not None,
         )
         connection = PrivateConnection(session, self, self._surroundings)
-        connection.rates = rates
+        connection.allowance = allowance
         return connection
 
     def _public_connection(self) -> PublicConnection:
@@ -312,16 +326,16 @@ class Node:
             self._exchange.instruments,
             line_limit=self._settings.line_limit,
             backlog_limit=self._settings.backlog_limit,
-            rates=self._rates(),
+            allowance=self._allowance(),
             start=self._tasks.start,
         )
 
-    def _rates(self) -> Rates | None:
+    def _allowance(self) -> Allowance | None:
         rate = self._settings.max_rate
         own = Throttle(rate, asyncio.get_running_loop().time) if rate else None
         if own is None and self._address_throttles is None:
             return None
-        return Rates(own, self._address_throttles)
+        return Allowance(own, self._address_throttles)
 
     def _secure(self, make: Callable[[], Connection]) -> Connection | Tls:
         """A connection, or what shakes hands first and then makes one."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
-from wood.model.errors import ErrorCode, JournalTrimmed, Limit
+from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
 from wood.model.events import LoginRefused, Places, SessionOpened
 from wood.node.connection import FEW, LINES_TURN, Connection, Owner, Pause
 from wood.node.failures import Failures
-from wood.node.log_lines import connections, refusals
+from wood.node.log_lines import failed_logins, logins
 from wood.node.pulse import Pulse
 from wood.node.replay import replay
 from wood.node.router import Router
@@ -137,9 +137,8 @@ class PrivateConnection(Connection):
     def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
         """Go on under a name; if there is something to replay, that comes before the answer."""
         session, encodings = self.session, self._node.encodings
-        connections.info(
-            "%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session
-        )
+        tell = log.info if event.operator else logins.info
+        tell("%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session)
         session.logged_in(event)
         self._login_due = False
         self._stop_waiting()
@@ -196,7 +195,7 @@ class PrivateConnection(Connection):
         if event.code is ErrorCode.UNAUTHORIZED:
             failed = self._node.failures.delay(self.address)
             delay = 0.0 if self._deaf else failed
-            refusals.warning(
+            failed_logins.warning(
                 "%s %s from %s: a login failed", self.kind, self.name, self.source.host
             )
             if delay and not self._node.failures.wait(self.address):
@@ -245,9 +244,10 @@ class PrivateConnection(Connection):
             self.write(self._refusal)
         self.dismiss(ErrorCode.UNAUTHORIZED, f"no login within {timeout:g} seconds")
 
-    def refused(self, limit: Limit, text: str) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """Say why."""
-        self._transport.write(self.reports.error(ErrorCode.LIMIT, text, limit=limit))
+        why = refusal.code, refusal.text, None, None, refusal.limit, refusal.retry_after
+        self._transport.write(self.reports.error(*why))
 
     def received(self, data: bytes) -> None:
         """Understand what can be understood and ask the engine."""

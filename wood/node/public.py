@@ -11,7 +11,7 @@ from wood.model.instruments import Instruments
 from wood.node.connection import Connection, Owner, Pause
 from wood.node.market import Market
 from wood.node.subscriber import Channel, Subscriber
-from wood.node.throttle import Rates
+from wood.node.throttle import Allowance
 from wood.wire.checks import by_partition
 from wood.wire.json_lines import public_json
 from wood.wire.market_data import ENCODINGS, error, subscribed
@@ -48,7 +48,7 @@ class PublicConnection(Connection):
         *,
         line_limit: int,
         backlog_limit: int,
-        rates: Rates | None = None,
+        allowance: Allowance | None = None,
         start: Callable[[Coroutine[None, None, None]], "asyncio.Task[None]"] = asyncio.create_task,
     ) -> None:
         super().__init__(name, owner)
@@ -59,7 +59,7 @@ class PublicConnection(Connection):
         """By partition."""
         self._start = start
         self._decoder = public_json(line_limit)
-        self.rates = rates
+        self.allowance = allowance
         self._encoding = "json"
         self._said: deque[Subscribe | Unreadable] = deque()
         self._next_seq = 1
@@ -75,6 +75,11 @@ class PublicConnection(Connection):
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         default = self._instruments.default
         self._join(default.partition, "basic", (default.symbol,))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Say why."""
+        why = refusal.code, refusal.text, self._encoding, refusal.limit, refusal.retry_after
+        self._transport.write(error(*why))
 
     def received(self, data: bytes) -> None:
         """Understand what is said, in order."""
@@ -188,8 +193,8 @@ class PublicConnection(Connection):
             if said.seq != self._next_seq:
                 raise Refusal(ErrorCode.SEQUENCE, f"seq {self._next_seq} was expected")
             self._next_seq += 1
-        if self.rates is not None:
-            self.rates.check()
+        if self.allowance is not None:
+            self.allowance.check()
         if isinstance(said, Unreadable):
             raise Refusal(said.code, said.text)
         self._subscribe(said)

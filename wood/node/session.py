@@ -23,7 +23,7 @@ from wood.model.instruments import Instrument, Instruments
 from wood.model.orders import FOK, GTC, IOC, State
 from wood.model.participants import NAME_RULE, digest, is_name
 from wood.node.certificates import NOBODY
-from wood.node.throttle import Rates
+from wood.node.throttle import Allowance
 from wood.wire import messages
 from wood.wire.checks import by_partition, numeric_id, unserved
 from wood.wire.json_lines import LINE_LIMIT, private_json
@@ -56,7 +56,7 @@ class Session:
         instruments: Instruments,
         *,
         line_limit: int = LINE_LIMIT,
-        rates: Rates | None = None,
+        allowance: Allowance | None = None,
         cancel_on_close: bool = False,
         must_log_in: bool = False,
         must_prove: bool = False,
@@ -84,7 +84,7 @@ class Session:
         """Microseconds that the client shall wait, if a rate refused something of what it said."""
         self.unreadable = 0
         """How many messages of the last bytes could not be read."""
-        self._rates = rates
+        self._allowance = allowance
         self._cancel_on_close = cancel_on_close
         self._must_log_in = must_log_in
         self._must_prove = must_prove
@@ -195,12 +195,12 @@ class Session:
     def _command(self, message: Message | Unreadable) -> Command:
         if message.seq is not None:
             self._count(message.seq)
-        rates = self._rates
-        if rates is not None:
-            if rates.left:
-                rates.left -= 1
+        allowance = self._allowance
+        if allowance is not None:
+            if allowance.left:
+                allowance.left -= 1
             else:
-                rates.check()
+                allowance.check()
         if self.locked and type(message) not in (messages.Login, Unreadable):
             raise Refusal(ErrorCode.UNAUTHORIZED, "log in first")
         if type(message) is messages.CreateOrder:

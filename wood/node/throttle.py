@@ -67,7 +67,7 @@ class AddressThrottles:
             del self._throttles[address]
 
 
-class Rates:
+class Allowance:
     """What one connection may send: within its own rate, and within that of its address.
 
     Where rates are high it takes messages from the buckets some at a time, since to look at them

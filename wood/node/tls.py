@@ -17,7 +17,7 @@ from wood.node.addresses import group
 from wood.node.certificates import named, said
 from wood.node.connection import UNKNOWN, Connection, source_of
 from wood.node.introduction import Host
-from wood.node.log_lines import refusals
+from wood.node.log_lines import FewLines, bad_beginnings, refused_connections
 
 HANDSHAKE = 5.0
 """Seconds in which a handshake must be done."""
@@ -66,8 +66,8 @@ class Tls(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if self.source is UNKNOWN:
             self.source = source_of(self._transport)
-        if not self._host.awaits(self):
-            self._refuse("too many connections")
+        if reason := self._host.refuses(self):
+            self._refuse(reason, refused_connections)
             return
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE, self._too_late)
 
@@ -120,8 +120,8 @@ class Tls(asyncio.Protocol):
     def _too_late(self) -> None:
         self._refuse(f"no TLS handshake within {HANDSHAKE:g} seconds")
 
-    def _refuse(self, reason: str) -> None:
-        refusals.warning("a connection from %s port %s closed: %s", *self.source, reason)
+    def _refuse(self, reason: str, lines: FewLines = bad_beginnings) -> None:
+        lines.warning("a connection from %s port %s closed: %s", *self.source, reason)
         self.abort()
 
     def _leave(self) -> None:
@@ -144,7 +144,7 @@ class Tls(asyncio.Protocol):
         except ssl.SSLError as error:
             self.flush()  # the alert, which says why
             text = said(error)
-            refusals.warning(
+            bad_beginnings.warning(
                 "a connection from %s port %s closed: no TLS handshake: %s", *self.source, text
             )
             self._leave()

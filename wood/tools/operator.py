@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from msgspec import DecodeError, Struct, json
 
-from wood.client.text import printable
 from wood.model.errors import WoodError
 from wood.model.orders import State
+from wood.model.text import printable
 from wood.tools.connection import lost, open_connection
 from wood.tools.errors import UnexpectedReply
 

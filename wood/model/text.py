@@ -1,4 +1,4 @@
-"""Words of the other side that a person may come to see, in a log, a terminal or a traceback."""
+"""Words of somebody else that a person may come to see, in a log, a terminal or a traceback."""
 
 
 def printable(text: str) -> str:
