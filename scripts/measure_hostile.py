@@ -64,6 +64,17 @@ def flood(server: Server, on: Event) -> None:
         _shout(peers, on, b"{nonsense\n" * 3000)
 
 
+def tiny(server: Server, on: Event) -> None:
+    """Four connections that say maps of one byte, and four that say lines of two."""
+    with ExitStack() as stack:
+        packed = [stack.enter_context(server.trader()) for _ in range(4)]
+        lines = [stack.enter_context(server.watcher()) for _ in range(4)]
+        while on.is_set():
+            _say(packed, b"\x80" * 30_000)
+            _say(lines, b"x\n" * 15_000)
+            time.sleep(0.001)
+
+
 def orders(server: Server, on: Event) -> None:
     """One participant at its limits: eight connections that send orders without end."""
     line = b'{"message":"createOrder","orderId":1,"side":"BUY","price":5,"quantity":1}\n'
@@ -83,15 +94,19 @@ def guesses(server: Server, on: Event) -> None:
 
 
 def _shout(peers: Sequence[Peer], on: Event, said: bytes) -> None:
+    while on.is_set():
+        _say(peers, said)
+        time.sleep(0.001)
+
+
+def _say(peers: Sequence[Peer], said: bytes) -> None:
+    """As much of it as is taken at once; read what there is to read."""
     for peer in peers:
         peer.socket.setblocking(False)
-    while on.is_set():
-        for peer in peers:
-            with suppress(OSError):
-                peer.socket.send(said)
-            with suppress(OSError):
-                peer.socket.recv(1 << 20)
-        time.sleep(0.001)
+        with suppress(OSError):
+            peer.socket.send(said)
+        with suppress(OSError):
+            peer.socket.recv(1 << 20)
 
 
 def deaf(server: Server, on: Event) -> None:
@@ -148,6 +163,7 @@ ATTACKS: dict[str, tuple[Attack, tuple[str, ...]]] = {
     "listeners": (listeners, LIMITS),
     "flood": (flood, LIMITS),
     "flood, no limits": (flood, ()),
+    "tiny, no limits": (tiny, ()),
     "deaf": (deaf, LIMITS),
     "guesses": (guesses, LIMITS),
     "comers": (comers, LIMITS),
