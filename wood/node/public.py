@@ -76,11 +76,6 @@ class PublicConnection(Connection):
         default = self._instruments.default
         self._join(default.partition, "basic", (default.symbol,))
 
-    def refused(self, refusal: Refusal) -> None:
-        """Say why."""
-        why = refusal.code, refusal.text, self._encoding, refusal.limit, refusal.retry_after
-        self._transport.write(error(*why))
-
     def received(self, data: bytes) -> None:
         """Understand what is said, in order."""
         said = self._decoder.feed(data)
