@@ -166,6 +166,9 @@ def connected(asked: list[list[Command]]) -> tuple[PrivateConnection, Transport]
     return connection, transport
 
 
+PADDED = msgpack.packb({"message": "cancelAll", "pad": "x" * 1500})
+
+
 @pytest.mark.parametrize(
     ("data", "most", "count"),
     [
@@ -176,8 +179,9 @@ def connected(asked: list[list[Command]]) -> tuple[PrivateConnection, Transport]
         ((b" " * 900 + b"x\n") * 100, TURN // 900, 100),
         (b"\x80" * 1000, LINES_TURN, 1000),
         (msgpack.packb({"message": "cancelAll"}) * 1000, PACKED_TURN, 1000),
+        (PADDED * 20 + b"\x80" * 1000, LINES_TURN, 1020),
     ],
-    ids=["short", "empty", "good", "one", "long", "maps", "messages"],
+    ids=["short", "empty", "good", "one", "long", "maps", "messages", "maps after long ones"],
 )
 def test_a_long_read_is_understood_turn_by_turn(data: bytes, most: int, count: int) -> None:
     async def test() -> None:

@@ -192,9 +192,17 @@ class Connection(asyncio.Protocol):
         if not self._pauses and not self._deaf and not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def hear_later(self, rest: bytes) -> None:
+        """What this turn did not get to comes first in the next."""
+        if rest:
+            self._early = rest + self._early
+            if self._turn is None:
+                self.pause(Pause.TURN)
+                self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
     def could_not_be_read(self, count: int) -> None:
-        """So many messages of this turn could not be understood."""
-        if count >= BAD:
+        """So many messages of this turn could not be understood; in a small turn one is many."""
+        if count >= BAD or (count and self._watched):
             self._watched = asyncio.get_running_loop().time() + 1
 
     def slow_down(self, retry_after: int) -> None:

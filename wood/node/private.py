@@ -258,7 +258,9 @@ class PrivateConnection(Connection):
             if self.reports is self._node.encodings.json:
                 self.reports = self._node.encodings.packed
             if commands:
-                self._packed_size = (self._packed_size + len(data) / len(commands)) / 2
+                heard = max(1, len(data) - len(self.session.rest))
+                self._packed_size = (self._packed_size + heard / len(commands)) / 2
+            self.hear_later(self.session.rest)
         self.could_not_be_read(self.session.unreadable)
         self._say(commands)
 

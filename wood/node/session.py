@@ -118,6 +118,11 @@ class Session:
         """The engine could not be told that there are orders to cancel: tell it with the next."""
         self._guarded = False
 
+    @property
+    def rest(self) -> bytes:
+        """What was not looked at of the last bytes, to be received again."""
+        return b"" if self._packs is None else self._packs.rest
+
     def receive(self, data: bytes) -> list[Command]:
         """The commands in `data` and what came before it; none once the session has ended."""
         if self._ended:

@@ -14,6 +14,11 @@ from wood.wire.messages import Private, Unreadable
 FIRST_BYTES = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
 """What a map begins with, and JSON never does."""
 
+MOST, MOST_BAD = 128, 16
+"""Messages that are read at once, whatever their size, and of them such as cannot be read, to
+which an answer costs several times as much.
+"""
+
 
 class MessagePack:
     """Cuts a stream of bytes into maps and reads a message of the private port from each.
@@ -24,25 +29,34 @@ class MessagePack:
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
-        self._framer = msgpack.Unpacker(max_buffer_size=0)  # `limit` is what bounds it
+        self._framer = _framer()
+        self.rest = b""
+        """What the last call did not look at any more, to be fed again."""
         self._data = b""  # from the last border on
         self._border = 0  # where that is in the whole stream
         self._failed = False
 
     def feed(self, data: bytes) -> list[Private | Unreadable]:
-        """The messages that `data` completes. After a fatal `Unreadable` there are no more."""
+        """The first messages that `data` completes; after a fatal `Unreadable` no more."""
+        self.rest = b""
         if self._failed:
             return []
         self._framer.feed(data)
         data = self._data + data
-        start = 0
+        start = bad = 0
         messages: list[Private | Unreadable] = []
         try:
             for size in self._sizes():
                 if size > self._limit:
                     break
-                messages.append(_read(data[start : start + size]))
+                messages.append(message := _read(data[start : start + size]))
                 start += size
+                bad += type(message) is Unreadable
+                if len(messages) == MOST or bad == MOST_BAD:
+                    # At a border nothing is known of what follows.
+                    self.rest, self._data = data[start:], b""
+                    self._framer, self._border = _framer(), 0
+                    return messages
         except (ValueError, RecursionError):
             return [*messages, self._fail(ErrorCode.INVALID, "this is not MessagePack")]
         self._data = data[start:]
@@ -72,6 +86,10 @@ class MessagePack:
         self._failed = True
         self._data = b""
         return Unreadable(code, text, fatal=True)
+
+
+def _framer() -> msgpack.Unpacker:
+    return msgpack.Unpacker(max_buffer_size=0)  # the limit of a message is what bounds it
 
 
 class _Pairs(list[tuple[object, object]]):
