@@ -157,11 +157,15 @@ class Balanced(Cluster):
 
     def holder(self, peer: Peer, nodes: Iterable[Server] | None = None) -> Server:
         """The node that a client has come to."""
-        text = f"opened from 127.0.0.1 port {peer.socket.getsockname()[1]}\n"
+        # Connections to two ports may have the same one at this end.
+        public = peer.socket.getpeername()[1] == self.balancer.public
+        kind = "subscriber" if public else "session"
+        port = peer.socket.getsockname()[1]
+        line = re.compile(rf" {kind} \S+ opened from 127\.0\.0\.1 port {port}$", re.M)
         found: list[Server] = []
 
         def look() -> bool:
-            found[:] = [node for node in nodes or self.nodes if text in node.text()]
+            found[:] = [node for node in nodes or self.nodes if line.search(node.text())]
             return bool(found)
 
         eventually(look, "a node that says whose connection it has")
