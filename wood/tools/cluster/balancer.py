@@ -70,12 +70,16 @@ class Balancer:
         await self.child.until(self._listens)
 
     async def _listens(self) -> bool:
+        """Whether it answers: it binds its socket before the ports, and may yet find one taken."""
         try:
-            _, writer = await asyncio.open_unix_connection(str(self._control))
+            reader, writer = await asyncio.open_unix_connection(str(self._control))
+            try:
+                writer.write(b"show info\n")
+                return bool(await reader.read(1))
+            finally:
+                writer.close()
         except OSError:
             return False
-        writer.close()
-        return True
 
 
 def configuration(
