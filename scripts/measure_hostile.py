@@ -29,7 +29,7 @@ from tests.tls import Office, secure
 SLICE = 1.0
 """Seconds of calm, and then of attack."""
 
-PAUSE = 0.001
+PAUSE = 0.003
 """Seconds between an answer and the next question."""
 
 LIMITS = ("--max-address-rate", "1000", "--max-address-connections", "100")
