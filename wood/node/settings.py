@@ -13,6 +13,8 @@ class Settings:
     """Addresses and limits of a node. Sizes are bytes, times seconds."""
 
     host: str = "127.0.0.1"
+    name: str = ""
+    """What it is called in the log and by `wood status`; empty: its host and private port."""
     private: int = 7001
     public: int = 7002
     health: int = 0
