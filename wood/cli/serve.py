@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from signal import SIG_BLOCK, SIG_UNBLOCK, SIGHUP, pthread_sigmask
@@ -10,8 +11,11 @@ from typing import Any
 
 import uvloop
 
+from wood import __version__
 from wood.exchange.exchange import Exchange
+from wood.exchange.memory import MemoryExchange
 from wood.model.errors import ConfigError, EngineFailed
+from wood.model.log_events import LogEvent, told
 from wood.node.descriptors import raise_limit
 from wood.node.log_lines import PlainText
 from wood.node.node import Node
@@ -69,8 +73,9 @@ async def _serve(
         if settings.drain:
             await _drain(stop, node, settings.drain)
         log.info("stopping: no new connections; what was read is answered")
+        began = time.monotonic()
         await node.stop()
-        log.info("stopped")
+        log.info("stopped", extra=told(LogEvent.NODE_STOPPED, duration_ms=_since(began)))
         # A signal that comes now, while the interpreter ends, must not make a failure of success.
         pthread_sigmask(SIG_BLOCK, SIGNALS)
 
@@ -78,8 +83,23 @@ async def _serve(
 async def _started(
     make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
 ) -> Node:
-    node = Node(await make_exchange(), settings, max_connections)
+    began = time.monotonic()
+    exchange = await make_exchange()
+    node = Node(exchange, settings, max_connections)
     await node.start()
+    log.info(
+        "serving, %g ms after the start",
+        _since(began),
+        extra=told(
+            LogEvent.NODE_STARTED,
+            version=__version__,
+            mode="memory" if isinstance(exchange, MemoryExchange) else "redis",
+            private=node.port("private"),
+            public=node.port("public"),
+            health=settings.health or None,
+            duration_ms=_since(began),
+        ),
+    )
     return node
 
 
@@ -107,7 +127,11 @@ async def _either(stop: asyncio.Event, node: Node) -> None:
     stopping.cancel()
     if node.failure.done():
         error = node.failure.result()
-        log.critical("the engine failed; nobody may trade on what it says", exc_info=error)
+        log.critical(
+            "the engine failed; nobody may trade on what it says",
+            exc_info=error,
+            extra=told(LogEvent.NODE_FAILED, reason=repr(error)),
+        )
         await node.abort("the server failed")
         raise EngineFailed(f"stopped, since the engine failed: {error!r}") from None
 
@@ -118,11 +142,20 @@ async def _drain(stop: asyncio.Event, node: Node, seconds: float) -> None:
     Raises `EngineFailed` if the engine fails meanwhile.
     """
     node.drain()
-    log.info("draining for %g seconds: new connections are to go elsewhere", seconds)
+    log.info(
+        "draining for %g seconds: new connections are to go elsewhere",
+        seconds,
+        extra=told(LogEvent.NODE_DRAINING, duration_ms=seconds * 1000),
+    )
     stop.clear()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await _either(stop, node)
+
+
+def _since(began: float) -> float:
+    """Milliseconds since then, by the monotonic clock."""
+    return round((time.monotonic() - began) * 1000, 3)
 
 
 def _spare_the_collector() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -44,6 +45,7 @@ from wood.model.events import (
     Snapshot,
 )
 from wood.model.instruments import PARTITION, Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -134,6 +136,7 @@ class ClusterExchange(Partition):
         self._own = 0  # the last entry that is this node's own
         self._own_events: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
         self._away = False
+        self._away_since = 0.0
         self._past = asyncio.Semaphore(READERS)
         self._failure: Exception | None = None
 
@@ -235,7 +238,10 @@ class ClusterExchange(Partition):
                 await self._membership.leave()
         except (*FAILURES, TimeoutError):
             if self._membership.writer:
-                log.warning("could not tell Redis that this node leaves: its lease has to run out")
+                log.warning(
+                    "could not tell Redis that this node leaves: its lease has to run out",
+                    extra=told(LogEvent.ERROR),
+                )
         await self._fast.aclose()
         await self._client.aclose()
 
@@ -302,7 +308,8 @@ class ClusterExchange(Partition):
 
     def _fence(self, reason: str) -> None:
         if not self._writer.dead:
-            log.warning("%s: what it had not sent is dropped", reason)
+            fenced = told(LogEvent.NODE_FENCED, partition=self.name, reason=reason)
+            log.warning("%s: what it had not sent is dropped", reason, extra=fenced)
             self._writer.fence()
 
     def apply(self, batch: Batch) -> None:
@@ -349,19 +356,29 @@ class ClusterExchange(Partition):
             except FAILURES as error:
                 if fault(error) is Fault.BROKEN:
                     raise
-                if not self._away:
-                    log.warning("Redis does not answer as it should (%s): waiting for it", error)
-                self._away = True
+                self._redis_is_away(error)
             else:
-                if self._away:
-                    log.warning("Redis answers again")
-                self._away = False
+                self._redis_is_back()
             try:
                 async with asyncio.timeout(MORE_DUE if due else interval):
                     await self._beat_now.wait()
             except TimeoutError:
                 pass
             self._beat_now.clear()
+
+    def _redis_is_away(self, error: Exception) -> None:
+        if not self._away:
+            self._away, self._away_since = True, time.monotonic()
+            lost = told(LogEvent.REDIS_LOST, partition=self.name, reason=str(error))
+            text = "Redis does not answer as it should (%s): waiting for it"
+            log.warning(text, error, extra=lost)
+
+    def _redis_is_back(self) -> None:
+        if self._away:
+            self._away = False
+            lasted = round((time.monotonic() - self._away_since) * 1000, 3)
+            back = told(LogEvent.REDIS_BACK, partition=self.name, duration_ms=lasted)
+            log.warning("Redis answers again", extra=back)
 
     def _sweep(self) -> None:
         self._writer.submit([SWEEP])
