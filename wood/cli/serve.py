@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import logging
+import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from signal import SIG_BLOCK, SIG_UNBLOCK, SIGHUP, pthread_sigmask
 from typing import Any
 
@@ -14,6 +15,8 @@ import uvloop
 from wood import __version__
 from wood.exchange.exchange import Exchange
 from wood.exchange.memory import MemoryExchange
+from wood.graylog.address import Address
+from wood.graylog.handler import start_log_sender
 from wood.model.errors import ConfigError, EngineFailed
 from wood.model.log_events import LogEvent, told
 from wood.node.descriptors import raise_limit
@@ -31,16 +34,47 @@ an answer of Redis arrives can get lost. Longer than leaving the cluster may tak
 
 
 def serve(
-    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, log_level: str
+    make_exchange: Callable[[], Awaitable[Exchange]],
+    settings: Settings,
+    log_level: str,
+    graylog: Address | None = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
+    """Serve until SIGTERM or Ctrl-C; send the log to `graylog` too. Raises `ConfigError`."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
-    uvloop.run(_serve(make_exchange, settings, _max_connections(settings)))
+    with _logging_to(graylog, settings):
+        uvloop.run(_serve(make_exchange, settings, _max_connections(settings)))
+
+
+@contextmanager
+def _logging_to(graylog: Address | None, settings: Settings) -> Iterator[None]:
+    """Send what is logged meanwhile, and what was still on its way at the end."""
+    if graylog is None:
+        yield
+        return
+    sender = start_log_sender(graylog, settings.name or node_name(settings))
+    root = logging.getLogger()
+    root.addHandler(sender)
+    try:
+        yield
+    except ConfigError as error:
+        # The command says it, in one line on standard error; here it goes to Graylog alone.
+        what = told(LogEvent.NODE_FAILED, reason=str(error))
+        where = (log.name, logging.CRITICAL, __file__, 0, "did not start: %s", (error,), None)
+        sender.handle(log.makeRecord(*where, extra=what))
+        raise
+    finally:
+        root.removeHandler(sender)
+        sender.close()
+
+
+def node_name(settings: Settings) -> str:
+    """What a node is called that was given no name."""
+    return f"{socket.gethostname()}:{settings.private}"
 
 
 def _max_connections(settings: Settings) -> int:
@@ -87,9 +121,10 @@ async def _started(
     exchange = await make_exchange()
     node = Node(exchange, settings, max_connections)
     await node.start()
+    took = _since(began)
     log.info(
-        "serving, %g ms after the start",
-        _since(began),
+        "serving, %d ms after the start",
+        took,
         extra=told(
             LogEvent.NODE_STARTED,
             version=__version__,
@@ -97,7 +132,7 @@ async def _started(
             private=node.port("private"),
             public=node.port("public"),
             health=settings.health or None,
-            duration_ms=_since(began),
+            duration_ms=took,
         ),
     )
     return node
