@@ -14,6 +14,7 @@ from wood.cli.participant import participant
 from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
+from wood.cli.status import status
 from wood.cli.watch import watch
 from wood.exchange.cluster.faults import is_denied
 from wood.model.errors import WoodError
@@ -54,7 +55,19 @@ def wood(context: click.Context, /, **settings: object) -> None:
     pass_role(context, settings)
 
 
-for _command in (cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume):
+for _command in (
+    cluster,
+    watch,
+    replay,
+    bench,
+    export,
+    reset,
+    participant,
+    cancel,
+    halt,
+    resume,
+    status,
+):
     wood.add_command(_command)
 
 
