@@ -13,7 +13,7 @@ from tests.test_exchange import new
 from tests.trading_rules import amend, cancel, change, market
 from wood.exchange.tail import Skipped
 from wood.graylog.market import MAX_LONG, Which, records, skipped_record
-from wood.graylog.market_batches import pack, unpack
+from wood.graylog.market_batches import pack, pack_record, unpack
 from wood.graylog.record import Fields, Record
 from wood.model.commands import Command
 from wood.model.errors import ErrorCode
@@ -25,8 +25,10 @@ from wood.model.orders import BUY, SELL, State
 def told(batches: Sequence[Batch], which: Which, *, way: bool = False) -> list[Record]:
     """The records of batches; with `way` of what is left of them after they were packed."""
     if way:
-        packed = [data for batch in batches if (data := pack(batch, which))]
-        batches = [unpack(data) for data in packed]
+        packed = [found for batch in batches if (found := pack(batch, which))]
+        made = [list(unpack(each.data, INSTRUMENTS, "node-1", which)) for each in packed]
+        assert [len(each) for each in made] == [each.records for each in packed]
+        return [record for each in made for record in each]
     return [r for batch in batches for r in records(batch, INSTRUMENTS, "node-1", which)]
 
 
@@ -228,3 +230,4 @@ def test_what_was_skipped(reason: str, event: str, text: str) -> None:
     record = skipped_record(Skipped(reason, 4, 5, 7), "main", "n", 12.5)
     place: Fields = {"partition": "main", "epoch": 4, "seq": 5, "count": 7, "reason": reason}
     assert record == Record(12.5, 30, "n", "market", text, {"event": event, **place})
+    assert [*unpack(pack_record(record).data, INSTRUMENTS, "n", Which.TRADES)] == [record]
