@@ -53,9 +53,17 @@ class FakeCourier:
 
     def __init__(self, *, confirms: bool = True) -> None:
         self.given: list[list[Record]] = []
+        self.makings = self.closings = 0
         self.may_confirm = asyncio.Event()
         if confirms:
             self.may_confirm.set()
+
+    async def make(self) -> "FakeCourier":
+        self.makings += 1
+        return self
+
+    async def close(self) -> None:
+        self.closings += 1
 
     async def deliver(self, batches: Sequence[bytes]) -> None:
         made = [r for data in batches for r in unpack(data, INSTRUMENTS, "n", Which.TRADES)]
@@ -80,7 +88,7 @@ class Told:
 
     def __init__(self, *, confirms: bool = True) -> None:
         self.tail, self.courier = FakeTail(), FakeCourier(confirms=confirms)
-        self.reader = MarketReader("main", self.tail, self.courier, "n", Which.TRADES)
+        self.reader = MarketReader("main", self.tail, self.courier.make, "n", Which.TRADES)
 
     async def __aenter__(self) -> "Told":
         self.running = asyncio.create_task(self.reader.run())
@@ -180,9 +188,12 @@ def test_what_was_skipped_is_told_first(reason: str, event: str) -> None:
         async with Told() as told:
             told.tail.add(a_trade(9), skipped=Skipped(reason, 1, 2, 6))
             await until(lambda: len(told.tail.kept) == 1)
-            [[skipped, trade]] = told.courier.given
+            [[skipped], [trade]] = told.courier.given
             assert (skipped.fields["event"], skipped.fields["count"]) == (event, 6)
             assert trade.fields["seq"] == 9
+            # A new journal may be one of other instruments.
+            assert told.courier.makings == (2 if reason == "cleared" else 1)
+        assert told.courier.makings == told.courier.closings
 
     with_loop(test)
 
@@ -238,7 +249,7 @@ def test_a_journal_that_cannot_be_read_ends_it() -> None:
             raise RuntimeError("no such thing")
 
     async def test() -> None:
-        reader = MarketReader("main", Broken(), FakeCourier(), "n", Which.TRADES)
+        reader = MarketReader("main", Broken(), FakeCourier().make, "n", Which.TRADES)
         with pytest.raises(RuntimeError, match="no such thing"):
             await reader.run()
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from wood.exchange.tail import Page, Position, Tail
 from wood.graylog.market import Which, skipped_record
 from wood.graylog.market_batches import Packed, pack, pack_record
+from wood.model.events import Batch
 
 GATHER = 0.25
 """Seconds in which what happens is told together: each confirmation takes a connection of its own,
@@ -27,6 +28,13 @@ class Courier(Protocol):
         Waits, and sends again, while the receiver is away.
         """
 
+    async def close(self) -> None:
+        """Let go of what it holds; what is not confirmed is given up."""
+
+
+MakeCourier = Callable[[], Awaitable[Courier]]
+"""A courier that knows the instruments as they are now. May wait."""
+
 
 class MarketReader:
     """Reads one journal and has it delivered; keeps a position only of what is confirmed."""
@@ -35,7 +43,7 @@ class MarketReader:
         self,
         partition: str,
         tail: Tail,
-        courier: Courier,
+        make_courier: MakeCourier,
         node: str,
         which: Which,
         clock: Callable[[], float] = time.time,
@@ -46,7 +54,8 @@ class MarketReader:
         self.told = 0
         """How many records that were, since the start."""
         self._tail = tail
-        self._courier = courier
+        self._make_courier = make_courier
+        self._courier: Courier | None = None
         self._node = node
         self._which = which
         self._clock = clock
@@ -69,6 +78,7 @@ class MarketReader:
             if self._reading is not None:
                 self._reading.cancel()
                 await asyncio.wait([self._reading])
+            await self._dismiss()
 
     def stop(self) -> None:
         """Have `run` end when what is under way is confirmed."""
@@ -107,28 +117,43 @@ class MarketReader:
         """Deliver what is in pages, a bounded number of records at a time; then keep the place."""
         if not self._stop.is_set():
             self._read()  # so that the next page is there when this one is confirmed
-        parcel: list[bytes] = []
-        records = 0
+        parcel: list[Packed] = []
         for page in pages:
-            for packed in self._pack(page):
-                parcel.append(packed.data)
-                records += packed.records
-                if records >= FULL:
-                    await self._deliver(parcel, records)
-                    parcel, records = [], 0
-        await self._deliver(parcel, records)
+            if page.skipped is not None:
+                skipped = skipped_record(page.skipped, self.partition, self._node, self._clock())
+                await self._deliver([*parcel, pack_record(skipped)])
+                parcel = []
+                if page.skipped.reason == "cleared":
+                    await self._dismiss()  # what begins now may have other instruments
+            parcel = await self._tell_batches(page.batches, parcel)
+        await self._deliver(parcel)
         position = pages[-1].position
         await self._tail.keep(position)
         self.position = position
 
-    async def _deliver(self, parcel: list[bytes], records: int) -> None:
-        if parcel:
-            await self._courier.deliver(parcel)
-            self.told += records
+    async def _tell_batches(self, batches: list[Batch], parcel: list[Packed]) -> list[Packed]:
+        """Deliver what is too much for one parcel; return the rest."""
+        records = sum(packed.records for packed in parcel)
+        for batch in batches:
+            packed = pack(batch, self._which)
+            if packed is None:
+                continue
+            parcel.append(packed)
+            records += packed.records
+            if records >= FULL:
+                await self._deliver(parcel)
+                parcel, records = [], 0
+        return parcel
 
-    def _pack(self, page: Page) -> list[Packed]:
-        found = [packed for batch in page.batches if (packed := pack(batch, self._which))]
-        if page.skipped is None:
-            return found
-        told = skipped_record(page.skipped, self.partition, self._node, self._clock())
-        return [pack_record(told), *found]
+    async def _deliver(self, parcel: list[Packed]) -> None:
+        if not parcel:
+            return
+        if self._courier is None:
+            self._courier = await self._make_courier()
+        await self._courier.deliver([packed.data for packed in parcel])
+        self.told += sum(packed.records for packed in parcel)
+
+    async def _dismiss(self) -> None:
+        courier, self._courier = self._courier, None
+        if courier is not None:
+            await courier.close()
