@@ -12,23 +12,24 @@ from tests.engines import INSTRUMENTS, EngineTests, InMemory, OnRedis, with_loop
 from tests.test_exchange import new
 from tests.trading_rules import amend, cancel, change, market
 from wood.exchange.tail import Skipped
-from wood.graylog.market import MAX_LONG, Which, records, skipped_record
-from wood.graylog.market_batches import pack, pack_record, unpack
+from wood.graylog.frames import LENGTH, Delivery, delivery, read, unpack
+from wood.graylog.market import EVENTS, MAX_LONG, Which, records, skipped_record
 from wood.graylog.record import Fields, Record
 from wood.model.commands import Command
 from wood.model.errors import ErrorCode
-from wood.model.events import Batch, CommandRefused, Event, Trade
+from wood.model.events import Batch, CommandRefused, Event, StateChanged, Trade
 from wood.model.instruments import Instrument, Instruments
-from wood.model.orders import BUY, SELL, State
+from wood.model.orders import BUY, SELL, Reason, State
 
 
 def told(batches: Sequence[Batch], which: Which, *, way: bool = False) -> list[Record]:
-    """The records of batches; with `way` of what is left of them after they were packed."""
+    """The records of batches; with `way` of what is left of them on the way to who sends them."""
     if way:
-        packed = [found for batch in batches if (found := pack(batch, which))]
-        made = [list(unpack(each.data, INSTRUMENTS, "node-1", which)) for each in packed]
-        assert [len(each) for each in made] == [each.records for each in packed]
-        return [record for each in made for record in each]
+        packed = delivery(1, batches, EVENTS[which], ())
+        assert packed is not None
+        sent = read(packed[LENGTH.size :])
+        assert isinstance(sent, Delivery)
+        batches = [unpack(each) for each in sent.batches]
     return [r for batch in batches for r in records(batch, INSTRUMENTS, "node-1", which)]
 
 
@@ -200,10 +201,11 @@ def test_the_text_of_a_refusal_is_not_told() -> None:
     }
 
 
-def test_what_nobody_is_told_is_not_packed() -> None:
-    batches = [batch_of(CommandRefused("p", "s", ErrorCode.INVALID, "t", 1, "X"))]
-    assert pack(batches[0], Which.TRADES) is None
-    assert pack(batches[0], Which.ORDERS) is not None
+def test_an_instrument_that_is_not_known_stops_nothing() -> None:
+    instruments = Instruments([Instrument("Y")])
+    batch = batch_of(a_trade(), StateChanged(3, "X", State.HALTED, Reason.OPERATOR))
+    found = [r.fields["event"] for r in records(batch, instruments, "n", Which.TRADES)]
+    assert found == ["market.skipped", "trading.halted"]
 
 
 @pytest.mark.parametrize(
@@ -230,4 +232,3 @@ def test_what_was_skipped(reason: str, event: str, text: str) -> None:
     record = skipped_record(Skipped(reason, 4, 5, 7), "main", "n", 12.5)
     place: Fields = {"partition": "main", "epoch": 4, "seq": 5, "count": 7, "reason": reason}
     assert record == Record(12.5, 30, "n", "market", text, {"event": event, **place})
-    assert [*unpack(pack_record(record).data, INSTRUMENTS, "n", Which.TRADES)] == [record]

@@ -8,8 +8,7 @@ import pytest
 from tests.engines import INSTRUMENTS, until, with_loop
 from wood.exchange.tail import Page, Position, Skipped, Tail
 from wood.graylog import market_reader
-from wood.graylog.market import Which
-from wood.graylog.market_batches import unpack
+from wood.graylog.market import Which, records
 from wood.graylog.market_reader import MarketReader
 from wood.graylog.record import Record
 from wood.model.errors import ErrorCode
@@ -65,9 +64,9 @@ class FakeCourier:
     async def close(self) -> None:
         self.closings += 1
 
-    async def deliver(self, batches: Sequence[bytes]) -> None:
-        made = [r for data in batches for r in unpack(data, INSTRUMENTS, "n", Which.TRADES)]
-        self.given.append(made)
+    async def deliver(self, batches: Sequence[Batch], more: Sequence[Record] = ()) -> None:
+        made = [r for batch in batches for r in records(batch, INSTRUMENTS, "n", Which.TRADES)]
+        self.given.append([*more, *made])
         await self.may_confirm.wait()
 
     @property
@@ -188,7 +187,7 @@ def test_what_was_skipped_is_told_first(reason: str, event: str) -> None:
         async with Told() as told:
             told.tail.add(a_trade(9), skipped=Skipped(reason, 1, 2, 6))
             await until(lambda: len(told.tail.kept) == 1)
-            [[skipped], [trade]] = told.courier.given
+            skipped, trade = [record for each in told.courier.given for record in each]
             assert (skipped.fields["event"], skipped.fields["count"]) == (event, 6)
             assert trade.fields["seq"] == 9
             # A new journal may be one of other instruments.

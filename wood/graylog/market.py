@@ -42,7 +42,7 @@ class Which(StrEnum):
     ORDERS = "orders"
 
 
-TOLD: dict[Which, frozenset[type[Event]]] = {
+EVENTS: dict[Which, frozenset[type[Event]]] = {
     Which.TRADES: frozenset({Trade, StateChanged}),
     Which.ORDERS: frozenset(
         {Trade, StateChanged, OrderAccepted, OrderAmended, OrderCanceled, CommandRefused}
@@ -57,13 +57,18 @@ def records(batch: Batch, instruments: Instruments, node: str, which: Which) -> 
     The same batch gives the same records: who gets one twice knows it by `partition`, `epoch` and
     `seq`. A refusal changes nothing and has no number.
     """
-    told, time = TOLD[which], batch.time / 1e6
+    told, time = EVENTS[which], batch.time / 1e6
     market = _Market(instruments)
     for event in batch.events:
         kind = type(event)
         if kind not in told:
             continue
-        name, level, text, fields = _TELL[kind](event, market)
+        try:
+            name, level, text, fields = _TELL[kind](event, market)
+        except KeyError:  # its prices cannot be told, and nobody may wait for that for ever
+            unlisted = Skipped("unlisted", batch.epoch, getattr(event, "seq", 0) - 1, 1)
+            yield skipped_record(unlisted, batch.partition, node, time)
+            continue
         fields["event"] = name.value
         fields["partition"] = batch.partition
         fields["epoch"] = batch.epoch
@@ -91,6 +96,10 @@ def skipped_record(skipped: Skipped, partition: str, node: str, time: float) -> 
             text = (
                 f"{partition}: {skipped.count} events after number {skipped.seq} were not told: "
                 "the journal no longer had them"
+            )
+        case "unlisted":
+            text = (
+                f"{partition}: an event after number {skipped.seq} is of no instrument known here"
             )
         case _:
             text = (

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from wood.exchange.tail import Page, Position, Tail
-from wood.graylog.market import Which, skipped_record
-from wood.graylog.market_batches import Packed, pack, pack_record
-from wood.model.events import Batch
+from wood.graylog.market import EVENTS, Which, skipped_record
+from wood.graylog.record import Record
+from wood.model.events import Batch, Event
 
 GATHER = 0.25
 """Seconds in which what happens is told together: each confirmation takes a connection of its own,
@@ -16,14 +16,14 @@ and a machine has only some 28,000 ports for those of the last minute.
 """
 
 FULL = 2000
-"""Records after which nothing more is gathered: what is sent again if a connection breaks."""
+"""Records, at least, after which they are confirmed: what is sent again if a connection breaks."""
 
 
 class Courier(Protocol):
     """Who takes records to Graylog."""
 
-    async def deliver(self, batches: Sequence[bytes]) -> None:
-        """Return when the receiver has confirmed all that came of what was packed.
+    async def deliver(self, batches: Sequence[Batch], records: Sequence[Record] = ()) -> None:
+        """Return when the receiver has confirmed the records, and then those of the batches.
 
         Waits, and sends again, while the receiver is away.
         """
@@ -57,7 +57,7 @@ class MarketReader:
         self._make_courier = make_courier
         self._courier: Courier | None = None
         self._node = node
-        self._which = which
+        self._wanted = EVENTS[which]
         self._clock = clock
         self._stop = asyncio.Event()
         self._reading: asyncio.Task[Page] | None = None
@@ -117,43 +117,52 @@ class MarketReader:
         """Deliver what is in pages, a bounded number of records at a time; then keep the place."""
         if not self._stop.is_set():
             self._read()  # so that the next page is there when this one is confirmed
-        parcel: list[Packed] = []
+        parcel = _Parcel()
         for page in pages:
             if page.skipped is not None:
+                await self._deliver(parcel)
                 skipped = skipped_record(page.skipped, self.partition, self._node, self._clock())
-                await self._deliver([*parcel, pack_record(skipped)])
-                parcel = []
+                parcel = _Parcel([skipped])
                 if page.skipped.reason == "cleared":
-                    await self._dismiss()  # what begins now may have other instruments
-            parcel = await self._tell_batches(page.batches, parcel)
+                    # What begins now may have other instruments.
+                    await self._deliver(parcel)
+                    await self._dismiss()
+                    parcel = _Parcel()
+            for batch in page.batches:
+                parcel.add(batch, self._wanted)
+                if parcel.size >= FULL:
+                    await self._deliver(parcel)
+                    parcel = _Parcel()
         await self._deliver(parcel)
         position = pages[-1].position
         await self._tail.keep(position)
         self.position = position
 
-    async def _tell_batches(self, batches: list[Batch], parcel: list[Packed]) -> list[Packed]:
-        """Deliver what is too much for one parcel; return the rest."""
-        records = sum(packed.records for packed in parcel)
-        for batch in batches:
-            packed = pack(batch, self._which)
-            if packed is None:
-                continue
-            parcel.append(packed)
-            records += packed.records
-            if records >= FULL:
-                await self._deliver(parcel)
-                parcel, records = [], 0
-        return parcel
-
-    async def _deliver(self, parcel: list[Packed]) -> None:
-        if not parcel:
+    async def _deliver(self, parcel: "_Parcel") -> None:
+        if not parcel.size:
             return
         if self._courier is None:
             self._courier = await self._make_courier()
-        await self._courier.deliver([packed.data for packed in parcel])
-        self.told += sum(packed.records for packed in parcel)
+        await self._courier.deliver(parcel.batches, parcel.records)
+        self.told += parcel.size
 
     async def _dismiss(self) -> None:
         courier, self._courier = self._courier, None
         if courier is not None:
             await courier.close()
+
+
+class _Parcel:
+    """What is delivered at once: records, then batches; `size` is how many records that makes."""
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        self.records = records
+        self.batches: list[Batch] = []
+        self.size = len(records)
+
+    def add(self, batch: Batch, wanted: frozenset[type[Event]]) -> None:
+        """Add a batch, if anything of it is told."""
+        count = sum(type(event) in wanted for event in batch.events)
+        if count:
+            self.batches.append(batch)
+            self.size += count
