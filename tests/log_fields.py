@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support import eventually
+from tests.support import eventually, free_port
 from wood.model.log_events import LogEvent
 
 FILE = Path(__file__).parent / "log_fields.json"
@@ -70,17 +70,26 @@ class Ear:
         self.messages: list[dict[str, Any]] = []
         self.heard = b""
         """All that arrived, as it came."""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._port = free_port()
+        self.url = f"tcp://127.0.0.1:{self._port}"
+        self.come_back()
+
+    def come_back(self) -> None:
+        """Listen, at the beginning and after `go_away`."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Hear no more."""
+    def go_away(self) -> None:
+        """Take no connection any more."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
+
+    def close(self) -> None:
+        """Hear no more."""
+        self.go_away()
 
     def of(self, event: LogEvent) -> list[dict[str, Any]]:
         """What was heard of an event."""

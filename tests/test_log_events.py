@@ -1,5 +1,6 @@
 """What real servers send to Graylog, in both modes: each event with its fields, and no token."""
 
+import logging
 import re
 import signal
 import time
@@ -27,13 +28,14 @@ from tests.support import (
     run_wood_here,
 )
 from tests.tls import Office, SecureServer
-from wood.model.log_events import LogEvent
+from wood.graylog.address import Address
+from wood.graylog.handler import start_log_sender
+from wood.model.log_events import LogEvent, told
 from wood.model.participants import digest
 
 Start = Callable[..., Server]
 StartRedis = Callable[..., RedisServer]
 
-ELSEWHERE = {"node.measured", "records.dropped"}
 OF_THE_MARKET = ("trade.", "order.", "trading.", "market.", "alert.")
 
 
@@ -74,10 +76,10 @@ def test_a_single_server(ear: Ear, start_server: Start, tmp_path: Path) -> None:
     server = start_server(
         *("--participants", str(file), "--graylog", ear.url, "--health", str(free_port())),
         *("--max-address-connections", "5", "--max-open-orders", "2", "--output-limit", "65536"),
-        *("--drain", "0.1"),
+        *("--drain", "0.1", "--name", "here"),
     )
     started = ear.wait(LogEvent.NODE_STARTED)
-    assert started["_mode"] == "memory"
+    assert (started["_node"], started["_mode"]) == ("here", "memory")
     assert (started["_private"], started["_public"]) == (server.private, server.public)
     _connections(server, tokens, ear)
     _limits(server, tokens, ear)
@@ -271,6 +273,39 @@ def test_an_engine_that_breaks_while_somebody_logs_in(
     assert PASSWORD not in node.text() + ear.heard.decode()
 
 
+@pytest.mark.long
+def test_what_a_node_measures(ear: Ear, redis_url: str, prefix: str, start_server: Start) -> None:
+    """Every ten seconds."""
+    (node,) = Cluster(start_server, redis_url, prefix, "--graylog", ear.url, nodes=1).nodes
+    with node.trader() as trader:
+        for number in range(100):
+            trader.ask(create(number, "BUY", 1, 1))
+        measured = ear.wait(LogEvent.NODE_MEASURED)
+    assert (measured["_sessions"], measured["_commands"]) == (1, 100)
+    check(ear.messages, "measured")
+
+
+def test_what_is_dropped_while_graylog_is_away_is_counted_and_told(ear: Ear) -> None:
+    ear.go_away()
+    log = logging.Logger("here")
+    sender = start_log_sender(Address.parse(ear.url), "here")
+    log.addHandler(sender)
+    try:
+        for number in range(20_000):
+            log.info("%d", number, extra=told(LogEvent.LINES_LEFT_OUT, about="it", count=number))
+        ear.come_back()
+        ear.wait(LogEvent.RECORDS_DROPPED)
+    finally:
+        sender.close()
+
+    def accounted() -> int:
+        arrived = {message["_count"] for message in ear.of(LogEvent.LINES_LEFT_OUT)}
+        return len(arrived) + sum(m["_count"] for m in ear.of(LogEvent.RECORDS_DROPPED))
+
+    eventually(lambda: accounted() == 20_000, "an account of all")
+    check(ear.messages, "dropped")
+
+
 def test_a_server_that_does_not_start_says_so_too(ear: Ear, server: Server) -> None:
     done = run_wood("-s", "--private", str(server.private), "--graylog", ear.url)
     assert done.returncode == 1
@@ -283,7 +318,7 @@ def test_each_event_has_a_row_and_stands_on_the_page_with_its_fields() -> None:
     rows = table()
     names = {event.value for event in LogEvent}
     assert rows.keys() <= names
-    missing = names - rows.keys() - ELSEWHERE
+    missing = names - rows.keys()
     assert not [name for name in missing if not name.startswith(OF_THE_MARKET)]
     page = (ROOT / "docs" / "log.md").read_text()
     told = dict(re.findall(r"^\| `([a-z_]+(?:\.[a-z_]+)?)` \|[^|]*\|([^|]*)\|$", page, re.M))

@@ -20,6 +20,7 @@ from wood.graylog.handler import start_log_sender
 from wood.model.errors import ConfigError, EngineFailed
 from wood.model.log_events import LogEvent, told
 from wood.node.descriptors import raise_limit
+from wood.node.figures import MEASURED
 from wood.node.log_lines import PlainText
 from wood.node.node import Node
 from wood.node.settings import Settings
@@ -42,6 +43,7 @@ def serve(
     """Serve until SIGTERM or Ctrl-C; send the log to `graylog` too. Raises `ConfigError`."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(lambda record: record.name != MEASURED)
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.

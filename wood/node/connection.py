@@ -102,6 +102,8 @@ class Connection(asyncio.Protocol):
         """How much may be said."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
+        self.slow = False
+        """Whether it is closed since its client does not read."""
         self._owner = owner
         self._admitted = False
         self._pauses: set[Pause] = set()
@@ -110,7 +112,6 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._reason = "closed by the client"
         self._began = 0.0  # when it was admitted
-        self._too_slow = False
         self._linger: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
@@ -284,8 +285,8 @@ class Connection(asyncio.Protocol):
 
     def too_slow(self, reason: str) -> None:
         """Close at once a client that does not read what it is sent, and say so."""
-        if not self._too_slow:
-            self._too_slow = True
+        if not self.slow:
+            self.slow = True
             say_slow(self, reason)
         self.abort(f"too slow: {reason}")
 
