@@ -20,14 +20,16 @@ LONGEST_PAUSE = 5.0
 """Each time it is twice as long, up to this."""
 
 
-def start(module: str, channel: socket.socket, *arguments: str) -> subprocess.Popen[bytes]:
+def start(
+    module: str, channel: socket.socket, *arguments: str, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Run a module of this package with one end of a pair of sockets. It gets a group of its own,
-    so that Ctrl-C is not meant for it; when its standard input ends it is to end.
+    so that Ctrl-C is not meant for it.
     """
     number = channel.fileno()
     return subprocess.Popen(
         [sys.executable, "-m", module, str(number), *arguments],
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.DEVNULL,
         pass_fds=[number],
         process_group=0,

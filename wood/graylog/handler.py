@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from signal import SIG_BLOCK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask
+from subprocess import PIPE
 
 import msgspec
 
@@ -157,7 +158,7 @@ class _Sender:
         pauses = Pauses()
         while True:
             begun = time.monotonic()
-            process = start("wood.graylog.log_sender", self._there, *self._arguments)
+            process = start("wood.graylog.log_sender", self._there, *self._arguments, stdin=PIPE)
             with self._lock:
                 self.process = process
                 if self._closing.is_set():

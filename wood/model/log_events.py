@@ -75,6 +75,8 @@ class LogEvent(StrEnum):
     """It is of no use, and the participants stay as they were. `reason`."""
     OPERATOR_ACTED = "operator.acted"
     """An operator halted or resumed an instrument. `participant`, `symbol`, `state`."""
+    READER_MEASURED = "reader.measured"
+    """How far `wood graylog` is. `partition`, `epoch`, `seq`, `records`, `behind` (events)."""
     ERROR = "error"
     """Something else that was told as a warning or worse. No further fields."""
     RECORDS_DROPPED = "records.dropped"
