@@ -56,13 +56,18 @@ def check(messages: list[dict[str, Any]], run: str, *but: str) -> None:
     """Compare what a run saw with the table; `but` are events that it need not see."""
     rows = table()
     seen: dict[str, dict[str, str]] = {}
+    types: dict[str, set[type]] = {}
     for message in messages:
+        for name, value in message.items():
+            types.setdefault(name, set()).add(type(value))
         event = message["_event"]
         assert event in rows, f"{event} is not in {FILE.name}"
         for name, what in fields_of(message).items():
             assert rows[event].fields.get(name) == what, f"{event}: {name} is {what}: {message}"
             seen.setdefault(event, {})[name] = what
         seen.setdefault(event, {})
+    # An index takes the type of a field from the first record that has it.
+    assert all(len(each) == 1 for name, each in types.items() if name != "timestamp"), types
     for event, row in rows.items():
         expected = _expected(row, run)
         if event not in but and (expected or row.seen_in == run):
