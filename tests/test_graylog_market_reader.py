@@ -41,7 +41,7 @@ class FakeTail(Tail):
         self.kept.append(position)
 
     async def behind(self) -> int:
-        return self.pages.qsize()
+        return self.pages.qsize() + self.reads - len(self.kept)
 
     async def close(self) -> None:
         pass
@@ -238,6 +238,48 @@ def test_who_is_cancelled_keeps_nothing_that_is_not_confirmed() -> None:
         await asyncio.wait([running])
         assert running.cancelled()
         assert told.tail.kept == []
+
+    with_loop(test)
+
+
+def test_after_an_error_it_begins_with_what_was_not_confirmed() -> None:
+    class Failing(FakeCourier):
+        async def deliver(self, batches: Sequence[Batch], more: Sequence[Record] = ()) -> None:
+            if self.makings == 1:
+                await asyncio.sleep(0)  # the next page is read meanwhile
+                raise RuntimeError("it broke")
+            await super().deliver(batches, more)
+
+    async def test() -> None:
+        tail, courier = FakeTail(), Failing()
+        reader = MarketReader("main", tail, courier.make, "n", Which.TRADES)
+        tail.add(a_trade(1))
+        running = asyncio.create_task(reader.run())
+        await until(lambda: tail.reads == 1)
+        last = tail.add(a_trade(3))
+        with pytest.raises(RuntimeError, match="it broke"):
+            await running
+        assert tail.kept == []
+        running = asyncio.create_task(reader.run())
+        await until(lambda: last in tail.kept)
+        assert [seq for each in courier.seqs for seq in each] == [1, 3]
+        reader.stop()
+        await running
+
+    with_loop(test)
+
+
+def test_it_has_caught_up_when_all_is_confirmed() -> None:
+    async def test() -> None:
+        async with Told(confirms=False) as told:
+            await told.reader.caught_up()
+            told.tail.add(a_trade(1))
+            waiting = asyncio.create_task(told.reader.caught_up())
+            await until(lambda: told.courier.seqs == [[1]])
+            assert not waiting.done()
+            told.courier.may_confirm.set()
+            await waiting
+            assert len(told.tail.kept) == 1
 
     with_loop(test)
 

@@ -60,24 +60,26 @@ class MarketReader:
         self._wanted = EVENTS[which]
         self._clock = clock
         self._stop = asyncio.Event()
+        self._moved = asyncio.Event()  # when a position was kept
         self._reading: asyncio.Task[Page] | None = None
+        self._pages: list[Page] = []  # read, and not confirmed
 
     async def run(self) -> None:
         """Tell until `stop`; what is under way then is confirmed first. Cancelling gives it up.
 
-        Nothing is lost either way: what is not confirmed is read again the next time.
+        Nothing is lost either way: no position of it is kept. After an error it may be run again,
+        and begins with what was not confirmed.
         """
         stopping = asyncio.create_task(self._stop.wait())
         try:
             while not self._stop.is_set():
-                pages = await self._gather(stopping)
-                if pages:
-                    await self._tell(pages)
+                await self._gather(stopping)
+                if self._pages:
+                    await self._tell(self._pages)
+                    self._pages = []
         finally:
             stopping.cancel()
-            if self._reading is not None:
-                self._reading.cancel()
-                await asyncio.wait([self._reading])
+            await self._read_no_more()
             await self._dismiss()
 
     def stop(self) -> None:
@@ -88,11 +90,18 @@ class MarketReader:
         """How many events of the journal are not told yet."""
         return await self._tail.behind()
 
-    async def _gather(self, stopping: "asyncio.Task[bool]") -> list[Page]:
-        """What comes next and what follows soon; nothing if it is time to stop before that."""
+    async def caught_up(self) -> None:
+        """Wait until nothing is left to be told."""
+        self._moved.clear()
+        while await self.behind():
+            await self._moved.wait()
+            self._moved.clear()
+
+    async def _gather(self, stopping: "asyncio.Task[bool]") -> None:
+        """Wait for what comes next and what follows soon, or for the time to stop."""
         loop = asyncio.get_running_loop()
-        pages: list[Page] = []
-        size, deadline = 0, None
+        size = 0
+        deadline = loop.time() if self._pages else None
         while size < FULL and not stopping.done():
             reading = self._read()
             timeout = None if deadline is None else max(0.0, deadline - loop.time())
@@ -103,15 +112,22 @@ class MarketReader:
                 break
             self._reading = None
             page = reading.result()
-            pages.append(page)
+            self._pages.append(page)
             size += sum(len(batch.events) for batch in page.batches)
             deadline = deadline or loop.time() + GATHER
-        return pages
 
     def _read(self) -> "asyncio.Task[Page]":
         if self._reading is None:
             self._reading = asyncio.create_task(self._tail.read())
         return self._reading
+
+    async def _read_no_more(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait([reading])
+            if not reading.cancelled() and reading.exception() is None:
+                self._pages.append(reading.result())
 
     async def _tell(self, pages: list[Page]) -> None:
         """Deliver what is in pages, a bounded number of records at a time; then keep the place."""
@@ -137,6 +153,7 @@ class MarketReader:
         position = pages[-1].position
         await self._tail.keep(position)
         self.position = position
+        self._moved.set()
 
     async def _deliver(self, parcel: "_Parcel") -> None:
         if not parcel.size:

@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from wood.exchange.cluster.client import FAILURES, Client, connect
+from wood.exchange.cluster.client import FAILURES, connect
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.layout import Layout
-from wood.exchange.cluster.rules import instruments_in
-from wood.exchange.tail import Tail
+from wood.exchange.cluster.stored_tail import StoredTail
+from wood.graylog.address import Address
+from wood.graylog.courier import Courier
 from wood.graylog.market import Which
-from wood.graylog.market_reader import Courier, MarketReader
+from wood.graylog.market_outages import Outages, RedisOutages
+from wood.graylog.market_reader import MarketReader
 from wood.model.errors import ConfigError
-from wood.model.instruments import Instruments
 from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.graylog")
@@ -24,61 +24,35 @@ LOOK = 1.0
 MEASURE = 10.0
 """Seconds between two words about how far each is, while there is something new."""
 
-AGAIN = 0.1
-"""Seconds after which Redis is asked once more."""
-
 LAST = 5.0
 """Seconds in which what is under way may be confirmed, when it is time to end."""
 
-MakeTail = Callable[[str, str], Tail]
-"""The tail of a partition, by its name and tag."""
-
-MakeCourier = Callable[[Instruments], Awaitable[Courier]]
-
 
 class _Partition:
-    """One that is told: what reads it, and what that reads from."""
+    """One that is told."""
 
-    def __init__(self, client: Client, keys: Keys, tail: Tail) -> None:
-        self.client = client
-        self.keys = keys
+    def __init__(self, tail: StoredTail, reader: MarketReader) -> None:
         self.tail = tail
-        self.reader: MarketReader
-        self.task: asyncio.Task[None]
+        self.reader = reader
+        self.task = asyncio.create_task(reader.run())
         self.measured = -1  # how many records had been told when it was last said
-
-    async def instruments(self) -> Instruments:
-        """Those that are traded there now; waits until that can be known."""
-        while True:
-            with suppress(*FAILURES):
-                rules = await self.client.hget(self.keys.meta, "rules")
-                if rules is not None:
-                    return instruments_in(rules.decode())
-            await asyncio.sleep(AGAIN)
-
-    async def close(self) -> None:
-        await self.tail.close()
-        await self.client.aclose()
 
 
 class MarketStream:
-    """Tells Graylog what happens in the exchange under `prefix` in the Redis at `url`."""
+    """Tells Graylog at `address`, in the name of `node`, what happens in the exchange under
+    `prefix` in the Redis at `url`; how far it is stands there under the name `reader`.
+    """
 
     def __init__(
-        self,
-        url: str,
-        prefix: str,
-        node: str,
-        which: Which,
-        make_tail: MakeTail,
-        make_courier: MakeCourier,
+        self, url: str, prefix: str, reader: str, address: Address, node: str, which: Which
     ) -> None:
         self._url = url
         self._prefix = prefix
+        self._reader = reader
+        self._address = address
         self._node = node
         self._which = which
-        self._make_tail = make_tail
-        self._make_courier = make_courier
+        self._outages = Outages(address)
         self._layout = Layout(url, prefix)
         self._told: dict[str, _Partition] = {}
 
@@ -98,48 +72,54 @@ class MarketStream:
 
     async def _until(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        stopping = asyncio.create_task(stop.wait())
         measured = loop.time()
         while not stop.is_set():
-            tasks = [each.task for each in self._told.values()]
-            await asyncio.wait(
-                [stopping, *tasks], timeout=LOOK, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in tasks:
-                if task.done():
-                    task.result()  # a reader that ends by itself has failed
+            await self._wait(stop)
             with suppress(*FAILURES):
                 await self._look()
             if loop.time() - measured >= MEASURE:
                 measured = loop.time()
                 await self._measure()
-        await stopping
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until it is time to stop, or to look again; or a reader fails, and then so does this."""
+        stopping = asyncio.create_task(stop.wait())
+        tasks = [each.task for each in self._told.values()]
+        await asyncio.wait([stopping, *tasks], timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in tasks:
+            if task.done():
+                task.result()
 
     async def _look(self) -> None:
         """Begin to tell partitions that are new, and have a book by now."""
         for name, tag in (await self._layout.look()).items():
-            if name in self._told:
-                continue
-            keys = Keys(self._prefix, tag)
-            client = connect(self._url, keys.meta)
-            try:
-                there = await client.hexists(keys.meta, "rules")
-            except BaseException:
-                await client.aclose()
-                raise
-            if not there:
-                await client.aclose()
-                continue
-            self._begin(name, _Partition(client, keys, self._make_tail(name, tag)))
+            if name not in self._told and await self._is_there(tag):
+                self._told[name] = self._begin(name, tag)
+                log.info("telling Graylog at %s the market of %s", self._address, name)
 
-    def _begin(self, name: str, partition: _Partition) -> None:
+    async def _is_there(self, tag: str) -> bool:
+        keys = Keys(self._prefix, tag)
+        client = connect(self._url, keys.meta)
+        try:
+            return bool(await client.hexists(keys.meta, "rules"))
+        finally:
+            await client.aclose()
+
+    def _begin(self, name: str, tag: str) -> _Partition:
+        redis = RedisOutages(name)
+        tail = StoredTail(
+            *(self._url, self._prefix, tag, None, self._reader),
+            partition=name,
+            when_away=redis.when_away,
+        )
+
         async def make() -> Courier:
-            return await self._make_courier(await partition.instruments())
+            assert tail.instruments is not None, "there is something to tell, so it was read"
+            states = self._outages.on_state
+            return Courier(self._address, self._node, tail.instruments, self._which, states)
 
-        partition.reader = MarketReader(name, partition.tail, make, self._node, self._which)
-        partition.task = asyncio.create_task(partition.reader.run())
-        self._told[name] = partition
-        log.info("telling Graylog the market of partition %s", name)
+        return _Partition(tail, MarketReader(name, tail, make, self._node, self._which))
 
     async def _measure(self) -> None:
         """Say how far each partition is, if there is anything new to say."""
@@ -170,13 +150,13 @@ class MarketStream:
             )
 
     async def _end(self) -> None:
-        """Let what is under way be confirmed; then let go of everything."""
+        """Let what is under way be confirmed, if Graylog is there; then let go of everything."""
         everything = list(self._told.values())
         tasks = [each.task for each in everything]
         for each in everything:
             each.reader.stop()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=LAST)
+            _, late = await asyncio.wait(tasks, timeout=0 if self._outages.away else LAST)
             for task in late:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -185,5 +165,5 @@ class MarketStream:
                     "what was under way is not confirmed; it is sent again after the next start"
                 )
         for each in everything:
-            await each.close()
+            await each.tail.close()
         await self._layout.close()
