@@ -107,7 +107,8 @@ def test_a_cluster_at_a_glance(
 
         def all_is_told(said: Any) -> bool:
             counts = [(node["sessions"], node["subscribers"]) for node in said["nodes"]]
-            return counts == [(1, 0), (1, 0), (0, 1)] and said["rates"]["trades"] > 0
+            idle = said["partitions"][0]["waiting"] == 0
+            return counts == [(1, 0), (1, 0), (0, 1)] and said["rates"]["trades"] > 0 and idle
 
         said = until(all_is_told, "reports of all", *of_cluster)
     assert (said["well"], states(said)) == (True, {"n1": "ready", "n2": "ready", "n3": "ready"})

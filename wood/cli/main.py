@@ -9,6 +9,7 @@ from wood import __version__
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
 from wood.cli.cluster import cluster
+from wood.cli.graylog import graylog
 from wood.cli.halt import halt, resume
 from wood.cli.participant import participant
 from wood.cli.partition import export, reset
@@ -66,6 +67,7 @@ for _command in (
     cancel,
     halt,
     resume,
+    graylog,
     status,
 ):
     wood.add_command(_command)
