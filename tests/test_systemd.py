@@ -18,14 +18,15 @@ from urllib.request import urlopen
 import click
 import pytest
 
-from tests.support import PATIENCE, ROOT, clean_environment, eventually, free_port
+from tests.support import PATIENCE, ROOT, Server, clean_environment, eventually, free_port
 from tests.units import FOLDER, PROGRAM, VARIABLES, Unit, said
 from wood.cli.main import wood
 from wood.node.settings import Settings
 
 SERVER = Unit("wood.service")
 NODES = [Unit("wood@.service", number) for number in ("1", "2", "3")]
-UNITS = [SERVER, *NODES]
+GRAYLOG = Unit("wood-graylog.service")
+UNITS = [SERVER, *NODES, GRAYLOG]
 EACH = pytest.mark.parametrize(
     "unit", UNITS, ids=lambda unit: unit.file.replace("@", f"@{unit.instance}")
 )
@@ -268,3 +269,28 @@ def test_it_ends_its_children_itself(run: Callable[..., Run]) -> None:
     assert found
     assert running.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in found)
+
+
+@pytest.mark.parametrize(
+    ("unit", "begun"),
+    [(GRAYLOG, "the market of main")],
+    ids=["graylog"],
+)
+def test_a_reader_runs_as_its_unit_says(
+    run: Callable[..., Run],
+    redis_url: str,
+    prefix: str,
+    start_server: Callable[..., Server],
+    unit: Unit,
+    begun: str,
+) -> None:
+    start_server("-m", "--redis", redis_url, "--prefix", prefix)
+    running = run(
+        unit,
+        WOOD_REDIS=redis_url,
+        WOOD_PREFIX=prefix,
+        WOOD_GRAYLOG=f"udp://127.0.0.1:{free_port()}",
+    )
+    running.until(lambda: begun in running.log.read_text(), "its first words")
+    assert running.stop() == 0
+    assert "Traceback" not in running.log.read_text()
