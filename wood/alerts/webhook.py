@@ -80,8 +80,8 @@ class WebhookSink(Sink):
         try:
             with within(LONGEST, lambda: connection.sock), closing(connection):
                 connection.request("POST", self._hook.target, body(letter), self._headers())
-                answer = connection.getresponse()
-                status, reason = answer.status, answer.reason
+                with connection.getresponse() as answer:
+                    status, reason = answer.status, answer.reason
         except http.client.HTTPException as error:
             # Some of these quote what was asked for.
             raise Undelivered(f"it does not speak HTTP ({type(error).__name__})") from None

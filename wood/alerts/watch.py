@@ -1,0 +1,131 @@
+"""The watch: asks everybody, judges what they say, and has those told who are to know."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from wood.alerts.book import AlertBook
+from wood.alerts.conditions import (
+    Condition,
+    DiskNearlyFull,
+    JournalStalled,
+    NodeLost,
+    RedisUnreachable,
+)
+from wood.alerts.faults import Errors, RedisNotWriting
+from wood.alerts.forks import JournalForked
+from wood.alerts.look import Asked, DiskSeen, Look
+from wood.alerts.notices import Finding, Notice
+from wood.alerts.readers import ReaderBehind
+from wood.alerts.redis import RedisWatch
+from wood.alerts.sender import Sender
+from wood.alerts.sources import DISK_INTERVAL, Source, disk, in_thread
+from wood.alerts.thresholds import Thresholds
+from wood.model.node_report import NodeReport
+from wood.monitor.nodes import ask_node
+
+log = logging.getLogger("wood.alerts")
+
+Target = tuple[str, int]
+
+
+class SteadyClock:
+    """Seconds since the epoch that nobody sets back: what is told may be off, what lasts is not."""
+
+    def __init__(self) -> None:
+        self._start = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        return self._start + time.monotonic()
+
+
+def conditions(thresholds: Thresholds, *, at_once: bool = False) -> list[Condition]:
+    """All that can be wrong."""
+    return [
+        RedisUnreachable(thresholds),
+        NodeLost(thresholds),
+        JournalStalled(thresholds),
+        JournalForked(thresholds),
+        RedisNotWriting(thresholds),
+        ReaderBehind(thresholds, at_once=at_once),
+        Errors(thresholds),
+        DiskNearlyFull(thresholds),
+    ]
+
+
+class Watch:
+    """Everything that is watched: Redis or not, nodes by their health ports, paths of disks."""
+
+    def __init__(
+        self,
+        *,
+        redis: str | None,
+        prefix: str,
+        nodes: Sequence[Target],
+        disks: Sequence[str],
+        interval: float,
+    ) -> None:
+        """Raises `ConfigError` for a URL that cannot be one."""
+        self.clock = SteadyClock()
+        self.interval = interval
+        self._redis = None if redis is None else RedisWatch(redis, prefix, interval, self.clock)
+        self._nodes: Mapping[str, Source[NodeReport]] = {
+            f"{host}:{port}": Source(partial(ask_node, host, port), interval, self.clock)
+            for host, port in nodes
+        }
+        self._disks: Mapping[str, Source[DiskSeen]] = {
+            path: Source(partial(in_thread, partial(disk, path)), DISK_INTERVAL, self.clock)
+            for path in disks
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, patience: float) -> None:
+        """Begin to ask, and wait until each has answered once, or has not for `patience`."""
+        sources: list[Source[object]] = [*self._nodes.values(), *self._disks.values()]  # type: ignore[list-item]
+        if self._redis is not None:
+            sources.append(self._redis.source)  # type: ignore[arg-type]
+        self._tasks = [asyncio.create_task(source.run()) for source in sources]
+        first = [asyncio.create_task(source.tried.wait()) for source in sources]
+        if self._redis is not None:
+            first.append(asyncio.create_task(self._redis.tried(patience)))  # type: ignore[arg-type]
+        _, late = await asyncio.wait(first, timeout=patience + self.interval)
+        for task in late:
+            task.cancel()
+
+    def look(self) -> Look:
+        """How everything is now."""
+        return Look(
+            self.clock(),
+            None if self._redis is None else self._redis.state(),
+            {target: source.state() for target, source in self._nodes.items()},
+            {path: source.state() for path, source in self._disks.items()},
+        )
+
+    async def close(self) -> None:
+        """Ask nobody any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._redis is not None:
+            await self._redis.close()
+
+
+class Judge:
+    """Makes of looks what is to be told."""
+
+    def __init__(self, judged: Iterable[Condition], book: AlertBook) -> None:
+        self._conditions = list(judged)
+        self.book = book
+
+    def judge(self, look: Look) -> list[Notice]:
+        """What is to be told after this look."""
+        findings: list[Finding] = []
+        for condition in self._conditions:
+            try:
+                findings += condition.judge(look)
+            except Exception:  # a fault in one must not silence the others
+                log.exception("%s cannot be judged", type(condition).__name__)
+        return self.book.observe(findings, look.now, look.blind)
