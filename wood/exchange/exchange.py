@@ -47,6 +47,11 @@ class Exchange(ABC):
         """
         self._fail = call
 
+    def report_by(self, call: Callable[[], bytes]) -> None:  # noqa: B027 - nobody to be told
+        """Let others see what `call` returns, a `NodeReport` in MessagePack, wherever this engine
+        can show it: with its beats in Redis.
+        """
+
     @abstractmethod
     async def start(self) -> None:
         """Make ready to take commands; reset the readers. Raises `ConfigError` if it cannot."""

@@ -158,6 +158,10 @@ class ClusterExchange(Partition):
         self._run(self._follower.keep_up)
         self._run(self._writer.run)
 
+    def report_by(self, call: Callable[[], bytes]) -> None:
+        """Send it with beats, about once a second."""
+        self._membership.report_by(call)
+
     def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
         self._writer.submit(commands)
