@@ -61,6 +61,13 @@ _OPTIONS = [
         help="-s: be one node of a cluster, whose members share the book in Redis.",
     ),
     _option("-c", "--client", is_flag=True, help="Be random traders."),
+    _option(
+        "--name",
+        default=Settings.name,
+        show_default=False,
+        help="-s: what this server is called in logs, in metrics and by 'wood status'. [its host "
+        "and private port]",
+    ),
     _option("--host", default=Settings.host, help="Address to listen on, or of the server."),
     _option("--private", default=Settings.private, type=PORT, help="-s: port for participants."),
     _option("--public", default=Settings.public, type=PORT, help="-s: port for market data."),

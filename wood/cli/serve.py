@@ -13,6 +13,7 @@ import uvloop
 from wood.exchange.exchange import Exchange
 from wood.model.errors import ConfigError, EngineFailed
 from wood.node.descriptors import raise_limit
+from wood.node.figures import MEASURED
 from wood.node.log_lines import PlainText
 from wood.node.node import Node
 from wood.node.settings import Settings
@@ -32,6 +33,7 @@ def serve(
     """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(lambda record: record.name != MEASURED)
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.

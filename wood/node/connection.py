@@ -102,6 +102,8 @@ class Connection(asyncio.Protocol):
         """How much may be said."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
+        self.slow = False
+        """Whether it is closed since its client does not read."""
         self._owner = owner
         self._admitted = False
         self._pauses: set[Pause] = set()
@@ -269,6 +271,11 @@ class Connection(asyncio.Protocol):
         self._linger = loop.call_later(LINGER, self._stop_lingering, loop.time() + FLUSH)
         self._owner.finished(self)
 
+    def too_slow(self, what: str) -> None:
+        """Close at once, since so much waits to be read."""
+        self.slow = True
+        self.abort(f"too slow: {what}")
+
     def abort(self, reason: str) -> None:
         """Close at once and forget what was not sent."""
         self.finishing = True
@@ -283,8 +290,9 @@ class Connection(asyncio.Protocol):
             self._linger = loop.call_later(LINGER, self._stop_lingering, deadline)
             return
         if self.unsent():
-            self._reason = "too slow: its last answers were not read"
-        self._transport.abort()
+            self.too_slow("its last answers were not read")
+        else:
+            self._transport.abort()
 
     def _hear(self, data: bytes) -> None:
         portion, wait = self.portion(data), 0.0

@@ -98,7 +98,7 @@ class PrivateConnection(Connection):
                 self._pulse.said()
             waiting = self.unsent() if Pause.OUTPUT in self.pauses else 0
         if waiting > self._node.settings.output_limit:
-            self.abort("too slow: its reports pile up unread")
+            self.too_slow("its reports pile up unread")
 
     def write(self, data: bytes) -> None:
         """Send, or buffer, `data`."""

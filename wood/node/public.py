@@ -148,7 +148,7 @@ class PublicConnection(Connection):
     def overflow(self) -> None:
         """Close a client that is too slow."""
         self._leave_markets()
-        self.abort("too slow: too many trades and levels wait for it")
+        self.too_slow("too many trades and levels wait for it")
 
     def _understand(self) -> None:
         # The answer to `subscribe` may bring us back here, through `live`, before it is finished.

@@ -82,6 +82,11 @@ class Router:
         self._unseen: Iterator[Event] = iter(())  # what `_seq_before` has not looked at
         self._seen = 0
 
+    @property
+    def named(self) -> int:
+        """How many connections have logged in."""
+        return len(self._named)
+
     def add(self, participant: str, session: str, connection: Recipient) -> None:
         """Begin to route to `connection`."""
         self._by_session[session] = connection
