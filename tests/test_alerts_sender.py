@@ -1,4 +1,4 @@
-"""The thread of a sink: tries again, groups what waits, holds up nobody, and ends when it is told."""
+"""The thread of a sink: tries again, groups what waits, holds up nobody, ends when it is told."""
 
 import logging
 import threading

@@ -240,7 +240,7 @@ def test_where_nobody_is_that_is_said() -> None:
     ],
 )
 def test_a_url_that_cannot_be_is_one_line_without_the_password(url: str) -> None:
-    with pytest.raises(ConfigError, match="^--smtp: ") as error:
+    with pytest.raises(ConfigError, match=r"^--smtp: ") as error:
         MailServer.parse(url)
     assert "secret" not in str(error.value)
     assert "\n" not in str(error.value)

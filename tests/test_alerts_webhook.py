@@ -144,7 +144,7 @@ def test_a_server_that_refuses_or_is_away_gets_what_waited_grouped(server: HTTPS
     sender.start()
     sender.tell([notice(times=1)])
     sender.tell([notice(times=2)])
-    server.start()  # type: ignore[no-untyped-call]
+    server.start()
     eventually(lambda: len(server.log) == 3)
     sender.end()
     assert sender.ended(PATIENCE) is None
@@ -186,7 +186,7 @@ def test_where_nobody_is_that_is_said() -> None:
     ],
 )
 def test_a_url_that_cannot_be_is_one_line_without_it(url: str) -> None:
-    with pytest.raises(ConfigError, match="^--webhook: ") as error:
+    with pytest.raises(ConfigError, match=r"^--webhook: ") as error:
         Hook.parse(url)
     assert "secret" not in str(error.value)
 

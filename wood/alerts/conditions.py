@@ -158,5 +158,3 @@ class DiskNearlyFull(Condition):
         if aof_size:
             text += f"; the append-only file has {aof_size / GIB:.1f} GiB"
         return text
-
-

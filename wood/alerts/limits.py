@@ -9,7 +9,7 @@ PATIENCE = 10.0
 """Seconds that a sink has for each answer."""
 
 LONGEST = 30.0
-"""Seconds for all of a delivery: one who sends a byte now and then is no better than a silent one."""
+"""Seconds for all of a delivery: who sends a byte now and then is no better than a silent one."""
 
 
 @contextmanager

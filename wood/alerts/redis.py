@@ -1,17 +1,15 @@
 """What Redis tells of the exchange, and whether it takes writes from one who may write."""
 
 import asyncio
-from typing import Any
 
-from redis.exceptions import ConnectionError as Broken
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Silent
 
 from wood.alerts.look import Asked, NodeSeen, PartitionSeen, ReaderSeen
 from wood.alerts.sources import Clock, Source
 from wood.exchange.cluster.client import Client, connect
 from wood.exchange.cluster.keys import Keys
-from wood.exchange.cluster.overview import SECOND, Overview, PartitionView, View
+from wood.exchange.cluster.overview import SECOND, Overview, PartitionView, ReaderView, View
 from wood.model.text import printable
 
 
@@ -44,15 +42,19 @@ class WriteProbe:
                 self._asked = self._clock()
             try:
                 await self._client.unlink(self._key)
-                self._asked, self.refusal = None, None
             except (Silent, TimeoutError):
-                continue  # it still has not answered
+                pass  # what was asked is still not answered
             except ResponseError as error:
-                self._asked, self.refusal = None, printable(str(error))
-            except (Broken, RedisError, OSError):
-                self._asked = None  # it is away, which others see
-            self.answered.set()
+                self._answer(printable(str(error)))
+            except Exception:  # it is away, which is seen by who asks for the rest
+                self._asked = None
+            else:
+                self._answer(None)
             await asyncio.sleep(interval)
+
+    def _answer(self, refusal: str | None) -> None:
+        self._asked, self.refusal = None, refusal
+        self.answered.set()
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -139,6 +141,6 @@ def _nodes(view: PartitionView) -> list[NodeSeen]:
     return found
 
 
-def _reader(view: PartitionView, reader: Any) -> ReaderSeen:
+def _reader(view: PartitionView, reader: ReaderView) -> ReaderSeen:
     kept = max(0.0, (view.now - reader.kept_at) / SECOND)
     return ReaderSeen(reader.position, reader.behind, kept)

@@ -18,7 +18,7 @@ LONGEST_WAIT = 60.0
 """Seconds from one try to the next: twice as long each time, up to this."""
 
 
-class Undelivered(Exception):  # noqa: N818 (it is the letter that is)
+class Undelivered(Exception):
     """A sink has not taken a letter; the text says why, and holds no password."""
 
 

@@ -55,12 +55,11 @@ class Source(Generic[T]):
 
     def state(self) -> Asked[T]:
         """What it says, if it says anything."""
-        old = self._clock() - self._well > FRESH + self._interval
-        if self._failed or (old and self._answer is not None) or self._answer is None:
-            if old and not self._failed:
-                self.answers_since = None
-                return Asked(None, self._well, "no answer")
+        if self._failed or self._answer is None:
             return Asked(None, self._well, self._reason)
+        if self._clock() - self._well > FRESH + self._interval:
+            self.answers_since = None
+            return Asked(None, self._well, "no answer")
         return Asked(self._answer, self._well)
 
 

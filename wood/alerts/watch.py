@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from wood.alerts.book import AlertBook
 from wood.alerts.conditions import (
@@ -17,11 +18,10 @@ from wood.alerts.conditions import (
 )
 from wood.alerts.faults import Errors, RedisNotWriting
 from wood.alerts.forks import JournalForked
-from wood.alerts.look import Asked, DiskSeen, Look
+from wood.alerts.look import DiskSeen, Look
 from wood.alerts.notices import Finding, Notice
 from wood.alerts.readers import ReaderBehind
 from wood.alerts.redis import RedisWatch
-from wood.alerts.sender import Sender
 from wood.alerts.sources import DISK_INTERVAL, Source, disk, in_thread
 from wood.alerts.thresholds import Thresholds
 from wood.model.node_report import NodeReport
@@ -39,6 +39,7 @@ class SteadyClock:
         self._start = time.time() - time.monotonic()
 
     def __call__(self) -> float:
+        """The time."""
         return self._start + time.monotonic()
 
 
@@ -84,16 +85,16 @@ class Watch:
 
     async def start(self, patience: float) -> None:
         """Begin to ask, and wait until each has answered once, or has not for `patience`."""
-        sources: list[Source[object]] = [*self._nodes.values(), *self._disks.values()]  # type: ignore[list-item]
+        sources: list[Source[Any]] = [*self._nodes.values(), *self._disks.values()]
+        first: list[Coroutine[Any, Any, Any]] = [source.tried.wait() for source in sources]
+        running = [source.run() for source in sources]
         if self._redis is not None:
-            sources.append(self._redis.source)  # type: ignore[arg-type]
-        self._tasks = [asyncio.create_task(source.run()) for source in sources]
-        first = [asyncio.create_task(source.tried.wait()) for source in sources]
-        if self._redis is not None:
-            first.append(asyncio.create_task(self._redis.tried(patience)))  # type: ignore[arg-type]
-        _, late = await asyncio.wait(first, timeout=patience + self.interval)
-        for task in late:
-            task.cancel()
+            first.append(self._redis.tried(patience))
+            running.append(self._redis.source.run())
+        self._tasks = [asyncio.create_task(run) for run in running]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience + self.interval):
+                await asyncio.gather(*first)
 
     def look(self) -> Look:
         """How everything is now."""
@@ -103,6 +104,21 @@ class Watch:
             {target: source.state() for target, source in self._nodes.items()},
             {path: source.state() for path, source in self._disks.items()},
         )
+
+    @property
+    def unseen(self) -> list[str]:
+        """What cannot be noticed with what is watched, for the operator to know."""
+        found = []
+        if self._redis is None:
+            found.append(
+                "without --redis: a node that died and was not named with --health, readers, "
+                "and what Redis says of itself"
+            )
+        if not self._nodes:
+            found.append("without --health: what nodes cannot tell while Redis is away")
+        if not self._disks:
+            found.append("without --disk: how full the disk of the append-only file is")
+        return found
 
     async def close(self) -> None:
         """Ask nobody any more."""
