@@ -21,6 +21,7 @@ class _Place(Struct):
     journal: str
     epoch: int
     seq: int
+    batch: int
     nodes: set[tuple[str, int]]
     """Their names, and when each started."""
 
@@ -70,11 +71,11 @@ class JournalForked(Condition):
         }
         if before is not None and before.journal != partition.journal:
             self._replaced.setdefault(name, before)
-        elif before is not None and (lost := _lost(before, partition)):
-            epoch = _epoch_after(before, partition)
+        elif before is not None and (cut := _cut(before, partition)):
+            epoch, seq, batch = cut
             text = (
-                f"Redis lost the last {lost} events that were seen: history goes on after "
-                f"{before.seq - lost}, in epoch {epoch}"
+                f"Redis lost the last {before.seq - seq} events, in {before.batch - batch} "
+                f"batches, of those that were seen: history goes on after {seq}, in epoch {epoch}"
             )
             self._note(name, partition.journal, epoch, REDIS, text, now)
         if nodes and name in self._replaced:
@@ -85,7 +86,8 @@ class JournalForked(Condition):
                 self._note(name, partition.journal, partition.epoch, REDIS, text, now)
         if not nodes and before is not None:
             nodes = before.nodes
-        self._places[name] = _Place(partition.journal, partition.epoch, partition.seq, nodes)
+        place = partition.epoch, partition.seq, partition.batch
+        self._places[name] = _Place(partition.journal, *place, nodes)
 
     def _ask_nodes(self, look: Look) -> None:
         for source, report in look.reports:
@@ -111,16 +113,14 @@ class JournalForked(Condition):
         self._forks[name] = _Forks(now, source, text, untold)
 
 
-def _lost(before: _Place, partition: PartitionSeen) -> int:
-    """How many of the events that were seen are not in history any more."""
-    starts = [start for epoch, start, _ in partition.epochs if epoch > before.epoch]
-    # The epoch after a loss begins with the first that is written, which may not have been yet.
-    return max(0, before.seq - min([*starts, partition.seq]))
-
-
-def _epoch_after(before: _Place, partition: PartitionSeen) -> int:
-    """The one that began with the loss."""
-    began = (
-        epoch for epoch, start, _ in partition.epochs if epoch > before.epoch and start < before.seq
-    )
-    return next(began, before.epoch + 1)
+def _cut(before: _Place, partition: PartitionSeen) -> tuple[int, int, int] | None:
+    """Where what was seen is not history any more: the epoch that began there, its last number and
+    batch before that.
+    """
+    for place in partition.epochs:
+        if place[0] > before.epoch and place[2] < before.batch:
+            return place
+    if partition.batch < before.batch:
+        # The epoch after a loss begins with the next beat or batch, which is still to come.
+        return before.epoch + 1, partition.seq, partition.batch
+    return None

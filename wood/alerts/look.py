@@ -48,6 +48,7 @@ class PartitionSeen(Struct, frozen=True):
     journal: str
     epoch: int
     seq: int
+    batch: int
     lease: float
     epochs: list[tuple[int, int, int]]
     """Of each epoch its number, and the last number and the batches before it."""

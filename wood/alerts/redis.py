@@ -108,6 +108,7 @@ class RedisWatch:
             view.journal,
             view.epoch,
             view.seq,
+            view.batch,
             view.lease,
             view.epochs,
             _nodes(view),
