@@ -6,7 +6,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Silent
 
 from wood.alerts.look import Asked, NodeSeen, PartitionSeen, ReaderSeen
-from wood.alerts.sources import Clock, Source
+from wood.alerts.sources import Clock, Source, end
 from wood.exchange.cluster.client import Client, connect
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.overview import SECOND, Overview, PartitionView, ReaderView, View
@@ -64,14 +64,14 @@ class WriteProbe:
 class RedisWatch:
     """Asks Redis for everything, and tries to write in each partition that it finds."""
 
-    def __init__(self, url: str, prefix: str, interval: float, clock: Clock) -> None:
+    def __init__(self, url: str, prefix: str, interval: float, clock: Clock, fresh: float) -> None:
         """Raises `ConfigError` for a URL that cannot be one."""
         self._url, self._prefix = url, prefix
         self._interval, self._clock = interval, clock
         self._overview = Overview(url, prefix)
         self._probes: dict[str, WriteProbe] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.source: Source[View] = Source(self._ask, interval, clock)
+        self.source: Source[View] = Source(self._ask, interval, clock, fresh)
 
     async def _ask(self) -> View:
         view = await self._overview.ask()
@@ -125,9 +125,7 @@ class RedisWatch:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await end(self._tasks.values())
         for probe in self._probes.values():
             await probe.close()
         await self._overview.close()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -46,7 +46,7 @@ async def watch_over(
         for text in watch.unseen:
             log.warning("not watched, %s", text)
         try:
-            await watch.start(thresholds.redis_away)
+            await _unless(stop, watch.start(thresholds.redis_away))
             while not stop.is_set():
                 notices = judge.judge(watch.look())
                 for sender in senders:
@@ -58,6 +58,17 @@ async def watch_over(
             await watch.close()
     deliver_rest(senders, DELIVERING)
     log.info("stopped; %d alerts had not ended", len(judge.book.raised))
+
+
+async def _unless(stop: asyncio.Event, begin: Coroutine[None, None, None]) -> None:
+    """Do it, or leave it when the order to stop comes first."""
+    tasks = [asyncio.create_task(begin), asyncio.create_task(stop.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
 
 
 def deliver_rest(senders: Sequence[Sender], seconds: float) -> None:

@@ -5,9 +5,9 @@ who does not answer.
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from wood.alerts.look import Asked, DiskSeen
 from wood.model.text import printable
@@ -17,18 +17,26 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 FRESH = 3.0
-"""Seconds for which an answer counts, beside those until the next question."""
+"""Seconds for which an answer counts, beside those until the next question; less where somebody
+wants to know sooner.
+"""
 
 DISK_INTERVAL = 5.0
 
+CANCELING = 0.1
+"""Seconds after which a task that was cancelled and goes on is cancelled again."""
+
 
 class Source(Generic[T]):
-    """Asks somebody every `interval` seconds, and has the newest answer."""
+    """Asks somebody every `interval` seconds; has the newest answer, for `fresh` seconds more."""
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], interval: float, clock: Clock) -> None:
+    def __init__(
+        self, ask: Callable[[], Awaitable[T]], interval: float, clock: Clock, fresh: float = FRESH
+    ) -> None:
         self._ask = ask
         self._interval = interval
         self._clock = clock
+        self._fresh = min(fresh, FRESH) + interval
         self._answer: T | None = None
         self._failed = False
         self._reason = "no answer"
@@ -57,10 +65,19 @@ class Source(Generic[T]):
         """What it says, if it says anything."""
         if self._failed or self._answer is None:
             return Asked(None, self._well, self._reason)
-        if self._clock() - self._well > FRESH + self._interval:
+        if self._clock() - self._well > self._fresh:
             self.answers_since = None
             return Asked(None, self._well, "no answer")
         return Asked(self._answer, self._well)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended: a cancellation that meets a reply of Redis can get lost."""
+    pending: set[asyncio.Task[Any]] = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCELING)
 
 
 async def in_thread(call: Callable[[], T]) -> T:

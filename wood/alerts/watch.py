@@ -22,7 +22,7 @@ from wood.alerts.look import DiskSeen, Look
 from wood.alerts.notices import Finding, Notice
 from wood.alerts.readers import ReaderBehind
 from wood.alerts.redis import RedisWatch
-from wood.alerts.sources import DISK_INTERVAL, Source, disk, in_thread
+from wood.alerts.sources import DISK_INTERVAL, Source, disk, end, in_thread
 from wood.alerts.thresholds import Thresholds
 from wood.model.node_report import NodeReport
 from wood.monitor.nodes import ask_node
@@ -68,13 +68,19 @@ class Watch:
         nodes: Sequence[Target],
         disks: Sequence[str],
         interval: float,
+        thresholds: Thresholds,
     ) -> None:
         """Raises `ConfigError` for a URL that cannot be one."""
         self.clock = SteadyClock()
         self.interval = interval
-        self._redis = None if redis is None else RedisWatch(redis, prefix, interval, self.clock)
+        self._redis = None
+        if redis is not None:
+            away = thresholds.redis_away
+            self._redis = RedisWatch(redis, prefix, interval, self.clock, away)
         self._nodes: Mapping[str, Source[NodeReport]] = {
-            f"{host}:{port}": Source(partial(ask_node, host, port), interval, self.clock)
+            f"{host}:{port}": Source(
+                partial(ask_node, host, port), interval, self.clock, thresholds.node_silent
+            )
             for host, port in nodes
         }
         self._disks: Mapping[str, Source[DiskSeen]] = {
@@ -122,9 +128,7 @@ class Watch:
 
     async def close(self) -> None:
         """Ask nobody any more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         if self._redis is not None:
             await self._redis.close()
 

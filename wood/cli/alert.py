@@ -199,11 +199,11 @@ def alert(**chosen: Any) -> None:
 
 async def _watch_over(chosen: dict[str, Any], thresholds: Thresholds, sinks: list[Sink]) -> None:
     calm, repeat = chosen["calm"], chosen["repeat"]
-    await watch_over(_watch(chosen), thresholds, sinks, calm=calm, repeat=repeat)
+    await watch_over(_watch(chosen, thresholds), thresholds, sinks, calm=calm, repeat=repeat)
 
 
 async def _once(chosen: dict[str, Any], thresholds: Thresholds) -> None:
-    raised = await raised_now(_watch(chosen), thresholds)
+    raised = await raised_now(_watch(chosen, thresholds), thresholds)
     for notice in raised:
         click.echo(line(notice))
     if raised:
@@ -211,13 +211,14 @@ async def _once(chosen: dict[str, Any], thresholds: Thresholds) -> None:
     click.echo("no alerts")
 
 
-def _watch(chosen: dict[str, Any]) -> Watch:
+def _watch(chosen: dict[str, Any], thresholds: Thresholds) -> Watch:
     return Watch(
         redis=chosen["redis"],
         prefix=chosen["prefix"],
         nodes=chosen["health"],
         disks=chosen["disk"],
         interval=chosen["interval"],
+        thresholds=thresholds,
     )
 
 
