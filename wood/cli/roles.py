@@ -25,6 +25,7 @@ from wood.exchange.journal import KEPT as MEMORY_KEPT
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth
+from wood.graylog.address import Address
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instruments
 from wood.node.settings import Settings
@@ -50,6 +51,11 @@ def _networks(context: click.Context, option: click.Parameter, value: str | None
         raise click.BadParameter(
             f"{error}: give addresses or networks, such as 127.0.0.1,10.0.0.0/8"
         ) from None
+
+
+def _graylog(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Where Graylog is. Raises `ConfigError`."""
+    return None if value is None else Address.parse(value)
 
 
 _OPTIONS = [
@@ -245,6 +251,12 @@ _OPTIONS = [
         f"[{MEMORY_KEPT:,}, of some 100 bytes; with -m {KEPT:,}, of some 60 in Redis]",
     ),
     _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),
+    _option(
+        "--graylog",
+        metavar="URL",
+        callback=_graylog,
+        help="-s: send what is logged to Graylog as well: udp://host:12201, tcp:// or tls://.",
+    ),
     _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
     _option(
         "-p",
@@ -328,7 +340,7 @@ def _needs_participants(settings: dict[str, Any]) -> bool:
 def _serve(settings: dict[str, Any]) -> None:
     names = Settings.__dataclass_fields__.keys() & settings.keys()
     chosen = {name: settings[name] for name in names} | {"auth": Auth(settings["auth"])}
-    serve(_exchange(settings), Settings(**chosen), settings["log_level"])
+    serve(_exchange(settings), Settings(**chosen), settings["log_level"], settings["graylog"])
 
 
 def _exchange(settings: dict[str, Any]) -> Callable[[], Awaitable[Exchange]]:

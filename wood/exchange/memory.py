@@ -51,6 +51,7 @@ from wood.model.events import (
 )
 from wood.model.instruments import Instruments
 from wood.model.limits import EVERYWHERE, NO_LIMITS, NONE
+from wood.model.log_events import LogEvent, told
 from wood.model.orders import Reason, State
 from wood.model.participants import anonymous_since
 
@@ -205,9 +206,11 @@ class MemoryExchange(Partition):
                 self._sessions.take(participants)
                 self._take_limits()
             except ConfigError as error:
-                log.warning("%s; the participants stay as they were", error)
+                refused = told(LogEvent.PARTICIPANTS_REFUSED, reason=str(error))
+                log.warning("%s; the participants stay as they were", error, extra=refused)
             else:
-                log.info("read the participants anew: %s", file.path)
+                read = told(LogEvent.PARTICIPANTS_READ, count=len(participants))
+                log.info("read the participants anew: %s", file.path, extra=read)
                 self._plan_sweep()
 
     def _take_limits(self) -> None:

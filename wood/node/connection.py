@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from wood.model.errors import Refusal
 from wood.node.addresses import group
-from wood.node.log_lines import connections, refused_connections
+from wood.node.connection_log import say_closed, say_opened, say_refused, say_slow
 from wood.node.proxy_protocol import Source, plain
 from wood.node.throttle import Allowance
 
@@ -111,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # whether nothing more shall be read than what has arrived
         self._eof = False
         self._reason = "closed by the client"
+        self._began = 0.0  # when it was admitted
         self._linger: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
@@ -162,6 +163,10 @@ class Connection(asyncio.Protocol):
 
     def room(self) -> None:
         """The output buffer, once full, has room again."""
+
+    def whose(self) -> str | None:
+        """The participant, if it is the connection of one."""
+        return None
 
     # What they use
 
@@ -271,17 +276,19 @@ class Connection(asyncio.Protocol):
         self._linger = loop.call_later(LINGER, self._stop_lingering, loop.time() + FLUSH)
         self._owner.finished(self)
 
-    def too_slow(self, what: str) -> None:
-        """Close at once, since so much waits to be read."""
-        self.slow = True
-        self.abort(f"too slow: {what}")
-
     def abort(self, reason: str) -> None:
         """Close at once and forget what was not sent."""
         self.finishing = True
         self._reason = reason
         self._early = b""
         self._transport.abort()
+
+    def too_slow(self, reason: str) -> None:
+        """Close at once a client that does not read what it is sent, and say so."""
+        if not self.slow:
+            self.slow = True
+            say_slow(self, reason)
+        self.abort(f"too slow: {reason}")
 
     def _stop_lingering(self, deadline: float) -> None:
         """Close if all was read, else go on waiting until the deadline."""
@@ -316,17 +323,17 @@ class Connection(asyncio.Protocol):
         if self.source is UNKNOWN:
             self.source = source_of(self._transport)
         if refusal := self._owner.opened(self):
-            what = (self.kind, self.name, refusal.text)
-            refused_connections.warning("%s %s refused: %s (%s port %s)", *what, *self.source)
+            say_refused(self, refusal)
             self.refused(refusal)
             self.finishing = True
             self._transport.close()
             return
         self._admitted = True
+        self._began = asyncio.get_running_loop().time()
         _keep_alive(self._transport.get_extra_info("socket"))
         if self.allowance is not None:
             self.allowance.address = self.address
-        connections.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
+        say_opened(self)
         self.opened()
 
     def data_received(self, data: bytes) -> None:
@@ -368,8 +375,7 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             if exc is not None:
                 self._reason = str(exc)
-            what = (self.kind, self.name, self._reason)
-            connections.info("%s %s closed: %s (%s port %s)", *what, *self.source)
+            say_closed(self, self._reason, asyncio.get_running_loop().time() - self._began)
             self._owner.closed(self)
             self.lost()
 

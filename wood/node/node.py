@@ -13,6 +13,7 @@ from wood.exchange.exchange import Exchange
 from wood.exchange.sessions import Auth
 from wood.model.commands import Command
 from wood.model.errors import ConfigError, ErrorCode, Limit, Refusal
+from wood.model.log_events import LogEvent, told
 from wood.model.participants import anonymous_name
 from wood.node.addresses import Addresses
 from wood.node.certificates import Certificates
@@ -21,6 +22,7 @@ from wood.node.failures import Failures
 from wood.node.figures import Crowd, Figures
 from wood.node.health import Health
 from wood.node.introduction import Introduction, Newcomer
+from wood.node.limits_hit import limits_hit
 from wood.node.market import Market
 from wood.node.pages import Pages
 from wood.node.private import Encodings, PrivateConnection, Surroundings
@@ -162,10 +164,10 @@ class Node:
                 if self._connections:
                     await self._gone.wait()
         except TimeoutError:
-            log.warning(
-                "cutting off %d clients that do not read, or whose answers do not come",
-                len(self._connections),
-            )
+            count = len(self._connections)
+            text = "cutting off %d clients that do not read, or whose answers do not come"
+            log.warning(text, count, extra=told(LogEvent.CLIENT_SLOW, count=count))
+        limits_hit.flush()
         await self.abort("the server stopped")
 
     async def abort(self, reason: str) -> None:

@@ -45,6 +45,7 @@ from wood.model.events import (
     Snapshot,
 )
 from wood.model.instruments import PARTITION, Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -139,6 +140,7 @@ class ClusterExchange(Partition):
         self._own = 0  # the last entry that is this node's own
         self._own_events: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
         self._away = False
+        self._away_since = 0.0
         self._past = asyncio.Semaphore(READERS)
         self._failure: Exception | None = None
 
@@ -249,7 +251,10 @@ class ClusterExchange(Partition):
                 await self._membership.leave()
         except (*FAILURES, TimeoutError):
             if self._membership.writer:
-                log.warning("could not tell Redis that this node leaves: its lease has to run out")
+                log.warning(
+                    "could not tell Redis that this node leaves: its lease has to run out",
+                    extra=told(LogEvent.ERROR),
+                )
         await self._fast.aclose()
         await self._client.aclose()
 
@@ -327,7 +332,8 @@ class ClusterExchange(Partition):
 
     def _fence(self, reason: str) -> None:
         if not self._writer.dead:
-            log.warning("%s: what it had not sent is dropped", reason)
+            fenced = told(LogEvent.NODE_FENCED, partition=self.name, reason=reason)
+            log.warning("%s: what it had not sent is dropped", reason, extra=fenced)
             self._writer.fence()
 
     def apply(self, batch: Batch) -> None:
@@ -380,20 +386,31 @@ class ClusterExchange(Partition):
             except FAILURES as error:
                 if fault(error) is Fault.BROKEN:
                     raise
-                if not self._away:
-                    log.warning("Redis does not answer as it should (%s): waiting for it", error)
-                    self.vitals.outages += 1
-                self._away = self.vitals.away = True
+                self._redis_is_away(error)
             else:
-                if self._away:
-                    log.warning("Redis answers again")
-                self._away = self.vitals.away = False
+                self._redis_is_back()
             try:
                 async with asyncio.timeout(MORE_DUE if due else interval):
                     await self._beat_now.wait()
             except TimeoutError:
                 pass
             self._beat_now.clear()
+
+    def _redis_is_away(self, error: Exception) -> None:
+        if not self._away:
+            self._away, self._away_since = True, time.monotonic()
+            self.vitals.outages += 1
+            self.vitals.away = True
+            lost = told(LogEvent.REDIS_LOST, partition=self.name, reason=str(error))
+            text = "Redis does not answer as it should (%s): waiting for it"
+            log.warning(text, error, extra=lost)
+
+    def _redis_is_back(self) -> None:
+        if self._away:
+            self._away = self.vitals.away = False
+            lasted = round((time.monotonic() - self._away_since) * 1000, 3)
+            back = told(LogEvent.REDIS_BACK, partition=self.name, duration_ms=lasted)
+            log.warning("Redis answers again", extra=back)
 
     def _sweep(self) -> None:
         self._writer.submit([SWEEP])

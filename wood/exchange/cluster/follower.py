@@ -20,6 +20,7 @@ from wood.exchange.cluster.membership import State
 from wood.exchange.cluster.sequence import Sequence
 from wood.exchange.vitals import Vitals
 from wood.model.events import Batch, Snapshot
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -218,7 +219,10 @@ class Follower:
             if sequence.batch == reached:
                 return  # the next is one that waits for its answers
         if lost is not None:
-            log.warning("%s: starting again from a snapshot", lost)
+            again = told(
+                LogEvent.NODE_RESYNCHRONISED, partition=self._journal.partition, reason=lost
+            )
+            log.warning("%s: starting again from a snapshot", lost, extra=again)
             await self._target.stop_sending(forked)
             await self.begin()
             self._vitals.resyncs += 1
@@ -241,13 +245,28 @@ class Follower:
             ends = [start for _, _, start in rest[1:]]
             # Here and not before: entries of the old epoch may have come meanwhile.
             if ends and sequence.batch > ends[0]:
-                self._vitals.forks += 1
-                return f"Redis lost the last {sequence.batch - ends[0]} batches"
+                return self._forked(sequence.batch - ends[0])
             sequence.trust(dict(zip((epoch for epoch, _, _ in rest), [*ends, None], strict=True)))
         elif state.batch < before:
-            self._vitals.forks += 1
-            return f"Redis lost the last {before - state.batch} batches"
+            return self._forked(before - state.batch)
         return None
+
+    def _forked(self, batches: int) -> str:
+        """Say that the last `batches` did not happen; return that in a few words."""
+        self._vitals.forks += 1
+        at, reason = self.sequence, f"Redis lost the last {batches} batches"
+        log.warning(
+            "%s: not all that was told up to number %d of epoch %d is history now",
+            *(reason, at.seq, at.epoch),
+            extra=told(
+                LogEvent.JOURNAL_FORKED,
+                partition=self._journal.partition,
+                epoch=at.epoch,
+                seq=at.seq,
+                count=batches,
+            ),
+        )
+        return reason
 
     async def take(self) -> Stored:
         """The books as they stand. Raises what the client raises."""

@@ -24,6 +24,7 @@ from wood.exchange.cluster.trading import TradingTexts
 from wood.exchange.vitals import Vitals
 from wood.model.commands import CloseSession, Command, Heartbeat, ListInstruments, ListOrders
 from wood.model.instruments import Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -141,6 +142,8 @@ class Writer:
         self._work = asyncio.Event()
         self._number = 0
         self._refused = False
+        self._refused_since = 0.0
+        self._partition = instruments.default.partition
         self._state = _State.OPEN
         self._quiet = asyncio.Event()  # closed, and nothing is under way
         self._key_lists = {symbol: keys.of([symbol]) for symbol in self._symbols}
@@ -239,14 +242,16 @@ class Writer:
         following: _Sent | None = None
         if isinstance(outcome, Fenced):
             if not self.dead:
-                log.warning("this node was declared dead, or Redis lost what it wrote")
+                reason = "this node was declared dead, or Redis lost what it wrote"
+                fenced = told(LogEvent.NODE_FENCED, partition=self._partition, reason=reason)
+                log.warning(reason, extra=fenced)
             self.fence()
             self._put_back(sent.commands, sent.since)
         elif isinstance(outcome, Refused):
             await self._refuse(sent, outcome.reason)
         else:
             if self._refused:
-                log.warning("Redis writes again")
+                self._say_it_writes()
             self._refused = False
             self._number = sent.number
             self._vitals.batch_size.observe(outcome.taken)
@@ -325,7 +330,9 @@ class Writer:
         """Say no to what was sent, but not to those who wait for an answer to go on or to go."""
         commands = sent.commands
         if not self._refused:
-            log.warning("Redis refuses to write, and we to take orders: %s", reason)
+            self._refused_since = time.monotonic()
+            extra = told(LogEvent.REDIS_REFUSES, partition=self._partition, reason=reason)
+            log.warning("Redis refuses to write, and we to take orders: %s", reason, extra=extra)
         self._refused = True
         kept = [c for c in commands if _is_query(c) or isinstance(c, CloseSession)]
         self._put_back(kept, sent.since)
@@ -334,6 +341,11 @@ class Writer:
         )
         if kept:
             await asyncio.sleep(REFUSED_PAUSE)
+
+    def _say_it_writes(self) -> None:
+        lasted = round((time.monotonic() - self._refused_since) * 1000, 3)
+        writes = told(LogEvent.REDIS_WRITES, partition=self._partition, duration_ms=lasted)
+        log.warning("Redis writes again", extra=writes)
 
     def _put_back(self, commands: list[Command], since: float) -> None:
         if self._state is not _State.OPEN:
