@@ -25,8 +25,8 @@ from wood.node.settings import Settings
 
 SERVER = Unit("wood.service")
 NODES = [Unit("wood@.service", number) for number in ("1", "2", "3")]
-GRAYLOG = Unit("wood-graylog.service")
-UNITS = [SERVER, *NODES, GRAYLOG]
+GRAYLOG, ALERT = Unit("wood-graylog.service"), Unit("wood-alert.service")
+UNITS = [SERVER, *NODES, GRAYLOG, ALERT]
 EACH = pytest.mark.parametrize(
     "unit", UNITS, ids=lambda unit: unit.file.replace("@", f"@{unit.instance}")
 )
@@ -273,8 +273,8 @@ def test_it_ends_its_children_itself(run: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "begun"),
-    [(GRAYLOG, "the market of main")],
-    ids=["graylog"],
+    [(GRAYLOG, "the market of main"), (ALERT, "alerts are told to")],
+    ids=["graylog", "alert"],
 )
 def test_a_reader_runs_as_its_unit_says(
     run: Callable[..., Run],
