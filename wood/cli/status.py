@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.client.addresses import parse
 from wood.model.errors import ConfigError
+from wood.model.text import printable
 from wood.monitor.ask import Asker, Store
 from wood.monitor.show import display
 from wood.monitor.show import watch as follow
@@ -41,7 +42,7 @@ def _addresses(
     envvar="WOOD_STATUS_HEALTH",
     show_envvar=True,
     help="Ask this node itself, by its port for health checks; repeatable. Redis is then asked "
-    "only if --redis is given, too.",
+    "only if --redis, or its variable, is given too.",
 )
 @click.option("--json", is_flag=True, show_envvar=True, help="Write JSON, on one line.")
 @click.option("--watch", is_flag=True, show_envvar=True, help="Once a second, until Ctrl-C.")
@@ -75,18 +76,17 @@ def status(
 
 async def _status(asker: Asker, *, json: bool, watch: bool) -> int:
     try:
-        with stop_signal() as stop:
-            if watch:
-                with display(json=json, watch=True) as shown:
-                    await follow(asker, shown, stop)
-                return WELL
-            summary = await asker.once()
+        if watch:
+            with stop_signal() as stop, display(json=json, watch=True) as shown:
+                await follow(asker, shown, stop)
+            return WELL
+        summary = await asker.once()
         reasons = _silences(summary)
         if json or not reasons:
             with display(json=json, watch=False) as shown:
                 shown.show(summary)
         if reasons:
-            click.echo(f"wood: {'; '.join(reasons)}", err=True)
+            click.echo(f"wood: {printable('; '.join(reasons))}", err=True)
             return UNKNOWN
         return WELL if summary.well else NOT_WELL
     finally:
