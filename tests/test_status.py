@@ -1,5 +1,6 @@
 """`wood status` against real servers, real Redis, and what is left when one of them is gone."""
 
+import asyncio
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from tests.support import (
     run_wood,
     run_wood_here,
 )
+from wood.exchange.cluster.stored_tail import StoredTail
 from wood.monitor import ask
 
 StartServer = Callable[..., Server]
@@ -231,6 +233,26 @@ def test_several_partitions(
         ("GOLD", "metals"),
     ]
     assert [each["partitions"] for each in said["redis"]] == [["main", "metals"]]
+
+
+def test_a_durable_reader_and_how_far_it_is_behind(
+    of_cluster: tuple[str, ...], redis_url: str, prefix: str, start_server: StartServer
+) -> None:
+    cluster = Cluster(start_server, redis_url, prefix, nodes=1)
+
+    async def read() -> None:
+        async with StoredTail(redis_url, prefix, "main", None, "books") as tail:
+            await tail.keep((await tail.read()).position)
+
+    with cluster.nodes[0].trader() as trader:
+        trader.ask(create(1, "BUY", 5, 1))
+        asyncio.run(read())
+        assert [each["behind"] for each in status(*of_cluster)[1]["readers"]] == [0]
+        trader.ask(create(2, "BUY", 5, 1))
+    (reader,) = status(*of_cluster)[1]["readers"]
+    assert (reader["name"], reader["partition"]) == ("books", "main")
+    assert reader["behind"] > 0
+    assert reader["age"] < PATIENCE
 
 
 def test_nothing_is_under_a_prefix(of_cluster: tuple[str, ...]) -> None:
