@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.launcher import Launcher
+from tests.redis_cluster import RedisCluster
 from tests.redis_sentinel import RedisSentinel
 from tests.redis_server import RedisServer
 from tests.redis_user import set_user, url_of
@@ -280,6 +281,23 @@ def test_sentinels_name_the_redis(
         assert node.stop() == 0
     finally:
         five.close()
+
+
+@pytest.mark.long
+def test_partitions_on_masters_of_their_own(
+    tmp_path: Path, redis_binary: str | None, start_server: StartServer
+) -> None:
+    three = RedisCluster(tmp_path, binary=redis_binary)
+    try:
+        where = ("--redis", three.url, "--prefix", "wood")
+        listed = ("--instrument", "WOOD", "--instrument", "GOLD@metals")
+        node = start_server("-m", *where, *listed, "--name", "n1")
+        said = until(lambda said: said["well"], "a node", *where)
+        assert states(said) == {"n1": "ready"}
+        assert [each["partitions"] for each in said["redis"]] == [["main"], ["metals"]]
+        assert node.stop() == 0
+    finally:
+        three.close()
 
 
 def test_a_user_who_may_not_look(start_redis: StartRedis, start_server: StartServer) -> None:
