@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol
 
+from wood.exchange.vitals import Vitals
 from wood.model.commands import Command
 from wood.model.events import Batch, Snapshot
 from wood.model.instruments import Instruments
@@ -93,6 +94,16 @@ class Exchange(ABC):
 
 class Partition(Exchange):
     """An engine whose instruments share one journal, and are decided in one atomic step."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        super().__init__(instruments)
+        self.vitals = Vitals()
+        """What it counts and times of itself."""
+
+    @property
+    def writer(self) -> str:
+        """This node's id among those who write the journal; empty if there are no others."""
+        return ""
 
     @property
     def name(self) -> str:

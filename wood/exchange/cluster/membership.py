@@ -16,6 +16,7 @@ from wood.exchange.cluster.scripts import BEAT, JOIN, LEAVE
 from wood.exchange.sessions import GRACE, Auth
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -90,6 +91,7 @@ class Membership:
         """Seconds from beat to beat."""
         self._client = client
         self._keys = keys
+        self._partition = instruments.default.partition
         self._rules = rules_text(instruments, *limits, lease, auth, grace, max_rate)
         self._market = market_text(instruments)
         self._limits = limits
@@ -119,8 +121,9 @@ class Membership:
                 case "joined", first, orders, persisted:
                     self.writer = self._candidate
                     if first == "1" and not starting:
-                        log.warning("nothing is left in Redis: the book is EMPTY")
-                    _say_cleared(int(orders), persisted == "1")
+                        empty = told(LogEvent.BOOK_CLEARED, partition=self._partition)
+                        log.warning("nothing is left in Redis: the book is EMPTY", extra=empty)
+                    self._say_cleared(int(orders), persisted == "1")
                     return
                 case "other", stored:
                     pass
@@ -165,9 +168,13 @@ class Membership:
             return None
         alive, partition_id, epoch, seq, batch, time, dead, due = answer
         for name in dead:
-            log.warning("node %s has been silent for a lease: declared dead", name.decode())
+            self._say_lost(name.decode())
         place = (int(epoch), int(seq), int(batch), int(time))
         return State(writer, bool(alive), partition_id.decode(), *place, bool(due))
+
+    def _say_lost(self, writer: str) -> None:
+        lost = told(LogEvent.NODE_LOST, partition=self._partition, writer=writer)
+        log.warning("node %s has been silent for a lease: declared dead", writer, extra=lost)
 
     def _said(self) -> tuple[str, bytes]:
         """The node's name and its report; empty if it has none, or told one just now."""
@@ -180,7 +187,8 @@ class Membership:
             return _name_in(report).name, report
         except Exception:
             # Whoever looks on shall not stop what it looks at.
-            log.exception("this node cannot say how it is, and says nothing of itself any more")
+            text = "this node cannot say how it is, and says nothing of itself any more"
+            log.exception(text, extra=told(LogEvent.ERROR))
             self._report = None
             return "", b""
 
@@ -204,9 +212,11 @@ class Membership:
                     raise
                 await back_off.wait()
 
-
-def _say_cleared(orders: int, persisted: bool) -> None:
-    if persisted:
-        log.warning("the book was persisted and is CLEARED: %d open orders are gone", orders)
-    elif orders:
-        log.info("first node of the cluster: a book of %d open orders is cleared", orders)
+    def _say_cleared(self, orders: int, persisted: bool) -> None:
+        gone = told(LogEvent.BOOK_CLEARED, partition=self._partition, count=orders)
+        if persisted:
+            text = "the book was persisted and is CLEARED: %d open orders are gone"
+            log.warning(text, orders, extra=gone)
+        elif orders:
+            text = "first node of the cluster: a book of %d open orders is cleared"
+            log.info(text, orders, extra=gone)
