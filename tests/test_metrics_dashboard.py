@@ -136,6 +136,27 @@ def test_every_panel_shows_something(
         prometheus.close()
 
 
+def test_the_documentation_has_each_metric_and_its_labels(
+    redis_url: str, prefix: str, start_server: Callable[..., Server]
+) -> None:
+    port = free_port()
+    (node,) = Cluster(start_server, redis_url, prefix, "--health", str(port), nodes=1).nodes
+    with node.trader() as peer:
+        peer.send(create(1, "BUY", 1, 1), create(2, "SELL", 1, 1))
+        peer.messages(4)
+    said = {}
+    for family in text_string_to_metric_families(page(port)):
+        if family.name.startswith("wood_"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            said[name] = family.type, labels
+    said[READER] = "gauge", {"reader"}
+    rows = re.findall(
+        r"^\| `(wood_\w+)` \| (\w+) \|(.*?)\|", (ROOT / "docs" / "metrics.md").read_text(), re.M
+    )
+    assert {n: (kind, set(re.findall(r"`(\w+)`", labels))) for n, kind, labels in rows} == said
+
+
 def test_the_dashboard_is_whole() -> None:
     """Numbers of panels are their own, places do not overlap, and all ask the chosen Prometheus."""
     everything = DASHBOARD["panels"]
