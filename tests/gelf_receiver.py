@@ -184,6 +184,7 @@ def _compiled() -> Path:
             env={
                 "PATH": os.environ["PATH"],
                 "GO111MODULE": "off",
+                "CGO_ENABLED": "0",  # there may be no compiler for C
                 "GOPATH": str(LIBRARY.parents[3]),
                 "GOCACHE": str(cache / "go"),
             },
