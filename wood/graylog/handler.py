@@ -184,7 +184,15 @@ class _Sender:
         pauses = Pauses()
         while True:
             begun = time.monotonic()
-            process = start("wood.graylog.log_sender", self._there, *self._arguments, stdin=PIPE)
+            try:
+                process = start(
+                    "wood.graylog.log_sender", self._there, *self._arguments, stdin=PIPE
+                )
+            except OSError as error:  # too many processes, or no memory
+                log.warning("cannot start what sends to Graylog: %s; it is tried again", error)
+                if self._closing.wait(pauses.next()):
+                    return
+                continue
             with self._lock:
                 self.process = process
                 if self._closing.is_set():
