@@ -93,7 +93,12 @@ class Node:
             partition.attach(self._markets[name].feed)
             partition.attach(self._markets[name].recovery)
         self.figures = Figures(
-            exchange, settings, crowd=self._crowd, ready=self._reason, port=self._port
+            exchange,
+            self._markets,
+            settings,
+            crowd=self._crowd,
+            ready=self._reason,
+            port=self._port,
         )
         self._health = Health(Pages(self.figures).by_path(), settings.proxy_protocol)
         exchange.when_room(self._resume)
