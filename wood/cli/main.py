@@ -6,6 +6,7 @@ import click
 from redis.exceptions import RedisError
 
 from wood import __version__
+from wood.cli.alert import alert
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
 from wood.cli.cluster import cluster
@@ -56,17 +57,8 @@ def wood(context: click.Context, /, **settings: object) -> None:
 
 
 for _command in (
-    cluster,
-    watch,
-    replay,
-    bench,
-    export,
-    reset,
-    participant,
-    cancel,
-    halt,
-    resume,
-    graylog,
+    *(cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume),
+    *(graylog, alert),
 ):
     wood.add_command(_command)
 
