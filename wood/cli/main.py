@@ -10,6 +10,7 @@ from wood.cli.alert import alert
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
 from wood.cli.cluster import cluster
+from wood.cli.graylog import graylog
 from wood.cli.halt import halt, resume
 from wood.cli.participant import participant
 from wood.cli.partition import export, reset
@@ -57,7 +58,7 @@ def wood(context: click.Context, /, **settings: object) -> None:
 
 for _command in (
     *(cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume),
-    *(alert,),
+    *(graylog, alert),
 ):
     wood.add_command(_command)
 
