@@ -78,13 +78,22 @@ def test_a_single_server_that_dies_is_told_and_that_it_is_back(
     ]
 
 
+@pytest.mark.parametrize("mode", ["memory", "redis"])
 def test_errors_in_the_log_of_a_server_are_told_with_their_number(
-    tmp_path: Path, start_server: StartServer, start_alert: StartAlert
+    tmp_path: Path,
+    redis_url: str,
+    prefix: str,
+    start_server: StartServer,
+    start_alert: StartAlert,
+    mode: str,
 ) -> None:
     office, port = Office(tmp_path / "tls"), free_port()
-    server = start_server(*office.options, "--name", "s1", "--health", str(port))
-    options = "--errors", "3", "--errors-within", "4"
-    alert = start_alert("--health", f"{HOST}:{port}", *options)
+    where, more = ["--health", f"{HOST}:{port}"], ["--health", str(port)]
+    if mode == "redis":
+        where = ["--redis", redis_url, "--prefix", prefix]
+        more = ["-m", *where]
+    server = start_server(*office.options, "--name", "s1", *more)
+    alert = start_alert(*where, "--errors", "3", "--errors-within", "4")
     office.cert.write_text("nothing of use\n")
     for count in range(1, 4):
         server.process.send_signal(1)
