@@ -10,6 +10,7 @@ import pytest
 from tests.alert_process import AlertProcess
 from tests.cluster import Cluster
 from tests.redis_server import RedisServer
+from tests.redis_user import PASSWORD, set_user, url_of
 from tests.support import Server, create, eventually, free_port, run_wood
 from tests.test_operations import SmallDisk
 from wood.exchange.cluster.client import connect
@@ -294,6 +295,43 @@ def test_an_empty_redis_after_a_restart_is_the_worst_fork(
     server.start()
     alert.tells("RAISED journal-forked main")
     assert "the journal began anew while nodes ran" in alert.text()
+
+
+def test_it_needs_no_more_rights_than_a_node(
+    start_redis: StartRedis, start_server: StartServer, start_alert: StartAlert
+) -> None:
+    server = start_redis()
+    set_user(server)
+    url = url_of(server.url)
+    cluster = start_nodes(start_server, url, "wood", "a", "b")
+    alert = start_alert("--redis", url)
+    eventually(lambda: _has_looked(server))
+    cluster.nodes[0].kill()
+    alert.tells("RAISED node-lost a")
+    assert alert.told() == ["RAISED node-lost a"]
+    assert PASSWORD not in alert.text()
+    with server.client() as client:
+        assert client.execute_command("ACL", "LOG") == []
+
+
+def test_of_two_partitions_the_one_that_forked_is_told(
+    start_redis: StartRedis, start_server: StartServer, start_alert: StartAlert
+) -> None:
+    server = start_redis(*ALWAYS)
+    markets = "--instrument", "WOOD:1:1", "--instrument", "TIN:1:1@metals"
+    cluster = Cluster(start_server, server.url, "wood", *LEASE, *markets, nodes=1)
+    with cluster.nodes[0].trader() as trader:
+        for number in range(1, 20):
+            order = create(number, "BUY", 1, 1) | {"symbol": "TIN"}
+            assert trader.ask(order)["report"] == "NEW"
+    journal = cluster.of("metals").journal
+    alert = start_alert("--redis", server.url, "--redis-away", "60")
+    eventually(lambda: _has_looked(server))
+    server.kill()
+    server.lose(5, journal)
+    server.start()
+    alert.tells("RAISED journal-forked metals")
+    assert alert.told("RAISED") == ["RAISED journal-forked metals"]
 
 
 def test_it_is_told_to_stop_while_redis_is_away(start_alert: StartAlert) -> None:

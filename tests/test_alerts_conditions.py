@@ -67,6 +67,18 @@ def test_one_that_nobody_can_declare_dead_is_lost_when_it_is_silent() -> None:
     assert silent(60, memory=100, max_memory=100) == []
 
 
+def test_after_an_outage_everybody_has_time_to_come_back() -> None:
+    silent = partition(nodes=[NodeSeen("n1", False, 60)])
+    for hindered in (
+        look(0, partition(refuses="MISCONF")),
+        look(0, partition(stalls=60.0)),
+        look(0, redis="refused", since=-60),
+    ):
+        condition = NodeLost(T)
+        assert judged(condition, hindered, look(9.9, silent)) == []
+        assert about(judged(condition, look(10, silent))) == [(Alert.NODE_LOST, "n1")]
+
+
 def test_a_node_that_was_named_is_lost_when_it_does_not_answer_and_keeps_its_name() -> None:
     silent = Look(NOON + 20, None, {"h:1": Asked(None, NOON + 10, "refused")})
     condition = NodeLost(T)

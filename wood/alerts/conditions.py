@@ -76,9 +76,13 @@ class NodeLost(Condition):
     def __init__(self, thresholds: Thresholds) -> None:
         super().__init__(thresholds)
         self._names: dict[str, str] = {}
+        self._hindered: dict[str, float] = {}
+        """When nodes of a partition could last not show that they live; "" is all partitions."""
 
     def judge(self, look: Look) -> Iterator[Finding]:
         """As of any condition."""
+        if look.redis is not None and look.redis.answer is None:
+            self._hindered[""] = look.now
         for partition in look.partitions:
             yield from self._in(partition, look.now)
         for target, asked in look.nodes.items():
@@ -90,13 +94,16 @@ class NodeLost(Condition):
                 yield Finding(Alert.NODE_LOST, name, WATCHER, text, asked.since)
 
     def _in(self, partition: PartitionSeen, now: float) -> Iterator[Finding]:
-        # Where Redis takes nothing, nodes are silent that are well.
+        if not can_write(partition):
+            self._hindered[partition.name] = now
+        # Where Redis takes nothing, nodes are silent that are well; and for a while after that.
+        hindered = max(self._hindered.get(name, 0.0) for name in ("", partition.name))
         patience = max(self.thresholds.node_silent, 2 * partition.lease)
-        writes = can_write(partition)
+        free = now - hindered >= patience
         for node in partition.nodes:
             if node.lost:
                 text = f"the node {node.name} was silent for a lease and was declared dead"
-            elif writes and node.silent >= patience:
+            elif free and node.silent >= patience:
                 text = f"the node {node.name} is silent, and no other is there to declare it dead"
             else:
                 continue
