@@ -78,8 +78,8 @@ _OPTIONS = [
         "--health",
         default=Settings.health,
         type=PORT,
-        help="-s: port for health checks: GET /healthz while the process lives, GET /readyz while "
-        "new connections are welcome; 0 is none.",
+        help="-s: port for those who watch: GET /healthz while the process lives, GET /readyz "
+        "while new connections are welcome, GET /status and /metrics for how it is; 0 is none.",
     ),
     _option(
         "--proxy-protocol",

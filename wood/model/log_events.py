@@ -19,7 +19,9 @@ class LogEvent(StrEnum):
     """What can be told. Those of `MARKET` come from the journal, all others from a process."""
 
     NODE_STARTED = "node.started"
-    """A node listens. `version`, `mode`, `private`, `public`, `health`, `duration_ms` of the start."""
+    """A node listens. `version`, `mode`, `private`, `public`, `health`, and `duration_ms` of
+    the start.
+    """
     NODE_DRAINING = "node.draining"
     """It serves on, and wants no new connections. `duration_ms` is for how long."""
     NODE_STOPPED = "node.stopped"
@@ -49,10 +51,13 @@ class LogEvent(StrEnum):
     CONNECTION_REFUSED = "connection.refused"
     """A connection was closed before it could say anything. `client`, `reason`, perhaps `limit`."""
     CLIENT_SLOW = "client.slow"
-    """A client was closed, since it does not read what it is sent. `session`, `client`, `reason`."""
+    """A client was closed, since it does not read what it is sent. `session`, `client`,
+    `reason`.
+    """
     LIMIT_HIT = "limit.hit"
     """So much was refused for a limit within a second. `limit`, `participant`, `client`, `symbol`,
-    `count`."""
+    `count`.
+    """
     LINES_LEFT_OUT = "lines.left_out"
     """More happened of a kind than is told one by one. `about`, `count`."""
     REDIS_LOST = "redis.lost"
