@@ -151,6 +151,9 @@ def test_of_two_reports_of_a_node_the_newer_counts() -> None:
     nodes = [NodeSeen("s1", False, 0, old)]
     both = Look(said.now, Asked([partition(nodes=nodes)], said.now), said.nodes)
     assert [(source, report.errors) for source, report in both.reports] == [("h:1", 0)]
+    new = [replace(nodes[0], report=replace(old, time=int((NOON + 6) * 1e6)))]
+    both = Look(said.now, Asked([partition(nodes=new)], said.now), said.nodes)
+    assert [(source, report.errors) for source, report in both.reports] == [("redis", 9)]
 
 
 def test_redis_does_not_write_when_it_says_so() -> None:
