@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support import PATIENCE, ROOT, eventually, free_port
+from tests.tls import Office
 from wood.graylog.address import Address
 
 HOST = "127.0.0.1"
@@ -96,9 +97,14 @@ class GelfReceiver:
             self._process = None
 
     def freeze(self) -> None:
-        """Let it stand still."""
+        """Let it stand still, all its threads."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = list(Path(f"/proc/{self._process.pid}/task").glob("*/stat"))
+        eventually(
+            lambda: all(") T " in thread.read_text() for thread in threads),
+            "a receiver that stands still",
+        )
 
     def go_on(self) -> None:
         """Let it run again."""
@@ -158,6 +164,11 @@ class GelfReceiver:
         return False
 
 
+def certified(scheme: str, office: Office) -> tuple[list[Path], dict[str, object]]:
+    """What a receiver is started with, and the options of its address."""
+    return ([office.cert], {"ca": office.ca}) if scheme == "tls" else ([], {})
+
+
 def _compiled() -> Path:
     """The receiver over UDP, compiled once for all tests."""
     source = ROOT / "tests" / "gelf_udp" / "main.go"
@@ -173,6 +184,7 @@ def _compiled() -> Path:
             env={
                 "PATH": os.environ["PATH"],
                 "GO111MODULE": "off",
+                "CGO_ENABLED": "0",  # there may be no compiler for C
                 "GOPATH": str(LIBRARY.parents[3]),
                 "GOCACHE": str(cache / "go"),
             },

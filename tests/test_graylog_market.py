@@ -180,8 +180,8 @@ def test_the_value_is_the_product_to_the_last_digit(tick: str, lot: str) -> None
         assert found["price"] == float(Fraction(tick) * price)
 
 
-def test_an_id_that_no_index_holds_hides_no_trade() -> None:
-    """Graylog would refuse the whole record; participants choose their ids up to 2^64 - 1."""
+def test_an_id_that_graylog_does_not_hold_as_a_number_is_a_text() -> None:
+    """It would make another number of it; participants choose their ids up to 2^64 - 1."""
     found = fields_of(a_trade(order_id=MAX_LONG, maker_id=MAX_LONG + 1))
     assert found["order_id"] == MAX_LONG
     assert found["maker_order_id_text"] == str(MAX_LONG + 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gelf_receiver import HOST, GelfReceiver, needs_gelf
+from tests.gelf_receiver import HOST, GelfReceiver, certified, needs_gelf
 from tests.tls import Office
 from wood.graylog import sink as sinks
 from wood.graylog.address import Address
@@ -151,8 +151,8 @@ def test_files_of_no_use_are_refused_in_one_line(tmp_path: Path, office: Office)
 def test_each_confirmation_is_one_connection_and_loses_nothing(
     start_gelf: Start, office: Office, scheme: str
 ) -> None:
-    receiver = start_gelf(scheme, *[office.cert] * (scheme == "tls"))
-    options = {"ca": office.ca} if scheme == "tls" else {}
+    certificates, options = certified(scheme, office)
+    receiver = start_gelf(scheme, *certificates)
     with closing(make_sink(receiver.address(**options))) as sink:
         for start in range(0, 2_000, 100):
             confirmed(sink, *map(record, range(start, start + 100)))
@@ -181,8 +181,8 @@ def test_a_receiver_that_was_killed_is_noticed_and_found_again(start_gelf: Start
 def test_a_receiver_that_stands_still_confirms_nothing(
     start_gelf: Start, office: Office, scheme: str
 ) -> None:
-    receiver = start_gelf(scheme, *[office.cert] * (scheme == "tls"))
-    options = {"ca": office.ca} if scheme == "tls" else {}
+    certificates, options = certified(scheme, office)
+    receiver = start_gelf(scheme, *certificates)
     with closing(make_sink(receiver.address(**options))) as sink:
         confirmed(sink, record(1))
         receiver.freeze()

@@ -9,7 +9,9 @@ from tests.engines import with_loop
 from wood.model.errors import Limit
 from wood.model.log_events import EXTRA
 from wood.node.limits_hit import KINDS, LimitsHit
+from wood.node.proxy_protocol import Source
 
+HERE = Source("127.0.0.1", 5)
 LOG = logging.getLogger("wood.test")
 
 
@@ -22,8 +24,8 @@ def test_a_hundred_thousand_are_one_line_with_their_number(
 ) -> None:
     limits = LimitsHit(LOG)
     for _ in range(100_000):
-        limits.note(Limit.OPEN_ORDERS, "alice", "127.0.0.1:5", "WOOD")
-    limits.note(Limit.CONNECTION_RATE, "", "[::1]:6", None)
+        limits.note(Limit.OPEN_ORDERS, "alice", HERE, "WOOD")
+    limits.note(Limit.CONNECTION_RATE, "", Source("::1", 6), None)
     limits.flush()
     limits.flush()
     assert fields(caplog) == [
@@ -46,7 +48,7 @@ def test_of_many_those_that_happened_most_are_told_and_the_rest_is_counted(
     everybody = KINDS + 5
     for number in range(everybody):
         for _ in range(3 if number in (7, 9) else 1):
-            limits.note(Limit.POSITION, f"p{number}", "127.0.0.1:5", "WOOD")
+            limits.note(Limit.POSITION, f"p{number}", HERE, "WOOD")
     limits.flush()
     *told, left_out = fields(caplog)
     assert [each["participant"] for each in told] == ["p7", "p9"]
@@ -62,10 +64,10 @@ def test_it_is_told_when_the_second_is_over(caplog: pytest.LogCaptureFixture) ->
     limits = LimitsHit(LOG, clock=lambda: now[0])
 
     async def without_a_second() -> None:
-        limits.note(Limit.POSITION, "alice", "127.0.0.1:5", "WOOD")
+        limits.note(Limit.POSITION, "alice", HERE, "WOOD")
 
     async def until_told() -> None:
-        limits.note(Limit.POSITION, "bob", "127.0.0.1:5", "WOOD")
+        limits.note(Limit.POSITION, "bob", HERE, "WOOD")
         while len(caplog.records) < 2:
             await asyncio.sleep(0.01)
 

@@ -158,3 +158,8 @@ def _judge(data: bytes) -> Header | str | None:
         return read_header(data)
     except BadHeader:
         return "bad"
+
+
+def test_a_client_is_an_address_and_a_port() -> None:
+    assert Source("127.0.0.1", 5).client == "127.0.0.1:5"
+    assert Source("::1", 5).client == "[::1]:5"

@@ -1,5 +1,6 @@
 """The user of `deploy/redis.acl`: the exchange needs no more, and it can do nothing else."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -22,7 +23,9 @@ from tests.support import ROOT, Server, create, eventually, run_wood, run_wood_h
 from wood.exchange.cluster import rights
 from wood.exchange.cluster.faults import is_denied
 from wood.exchange.cluster.keys import Keys
+from wood.exchange.cluster.overview import Overview
 from wood.exchange.cluster.rights import acl_rules
+from wood.exchange.cluster.stored_tail import StoredTail
 
 StartServer = Callable[..., Server]
 
@@ -76,12 +79,25 @@ def test_a_cluster_runs_under_it_and_uses_all_of_it(
         client.config_resetstat()
     with server.client(db=1) as client:
         _play(url, start_server, client)
+        with start_server("-m", "--redis", url).trader() as trader:
+            assert trader.ask(create(1, "BUY", 5, 5))["report"] == "NEW"
+            asyncio.run(_look_on(url))
         assert client.execute_command("ACL", "LOG") == []
     with redis.Redis.from_url(url) as user:
         assert user.ping(), "what a health check asks"
     with server.client() as client:
         used = _used(client)
     assert granted() - used == {"cluster|slots"}, "rights that nobody uses"
+
+
+async def _look_on(url: str) -> None:
+    """What a durable reader does, and who watches the cluster."""
+    overview = Overview(url, "wood")
+    async with StoredTail(url, "wood", "main", None, "reader") as tail:
+        await tail.keep((await tail.read()).position)
+    assert (await overview.ask()).partitions["main"].readers
+    assert await overview.forget_reader("reader")
+    await overview.close()
 
 
 def _used(client: Any) -> set[str]:

@@ -28,7 +28,7 @@ class LogSink(Sink):
         for name, count in letter.left_out.items():
             log.error(
                 "%d more notices of %s were left out", count, name,
-                extra=told(LogEvent.LINES_LEFT_OUT, count=count, alert=name),
+                extra=told(LogEvent.LINES_LEFT_OUT, about=name, count=count),
             )  # fmt: skip
 
 

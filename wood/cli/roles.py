@@ -16,6 +16,7 @@ from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.serve import serve
 from wood.cli.tls import chosen_tls
+from wood.cli.to_graylog import ToGraylog
 from wood.cli.trading import texts_in, trading_options
 from wood.exchange.cluster.engine import cluster_engine
 from wood.exchange.cluster.exchange import KEPT
@@ -26,6 +27,7 @@ from wood.exchange.memory import MemoryExchange
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth
 from wood.graylog.address import Address
+from wood.graylog.market import Which
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instruments
 from wood.node.settings import Settings
@@ -53,11 +55,6 @@ def _networks(context: click.Context, option: click.Parameter, value: str | None
         ) from None
 
 
-def _graylog(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    """Where Graylog is. Raises `ConfigError`."""
-    return None if value is None else Address.parse(value)
-
-
 _OPTIONS = [
     _option("-s", "--serve", is_flag=True, help="Be the server."),
     _option(
@@ -81,8 +78,8 @@ _OPTIONS = [
         "--health",
         default=Settings.health,
         type=PORT,
-        help="-s: port for health checks: GET /healthz while the process lives, GET /readyz while "
-        "new connections are welcome; 0 is none.",
+        help="-s: port for those who watch: GET /healthz while the process lives, GET /readyz "
+        "while new connections are welcome, GET /status and /metrics for how it is; 0 is none.",
     ),
     _option(
         "--proxy-protocol",
@@ -254,8 +251,14 @@ _OPTIONS = [
     _option(
         "--graylog",
         metavar="URL",
-        callback=_graylog,
-        help="-s: send what is logged to Graylog as well: udp://host:12201, tcp:// or tls://.",
+        help="-s: send what is logged to Graylog as well, and without -m each trade: "
+        "udp://host:12201, tcp:// or tls://.",
+    ),
+    _option(
+        "--graylog-orders",
+        is_flag=True,
+        help="-s without -m: tell Graylog what becomes of each order too. In a cluster it is 'wood "
+        "graylog' that tells of the market.",
     ),
     _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
     _option(
@@ -295,12 +298,18 @@ def pass_role(context: click.Context, settings: dict[str, Any]) -> None:
         raise click.UsageError("-m goes with -s: wood -s -m")
     elif not settings["member"] and (name := _for_members(context)):
         raise click.UsageError(f"--{name} needs -m: a single server keeps its book in memory")
+    elif settings["member"] and settings["graylog_orders"]:
+        raise click.UsageError(
+            "--graylog-orders is for a single server: 'wood graylog --orders' tells of a cluster's"
+        )
     elif settings["member"] and settings["participants"]:
         raise click.UsageError("--participants is for a single server: a cluster has them in Redis")
     elif _needs_participants(settings):
         raise click.UsageError("--auth token needs --participants FILE: it says who has a token")
     elif (settings["tls_key"] or settings["tls_client_ca"]) and not settings["tls_cert"]:
         raise click.UsageError("--tls-key and --tls-client-ca go with --tls-cert")
+    elif settings["graylog_orders"] and settings["serve"] and not settings["graylog"]:
+        raise click.UsageError("--graylog-orders goes with --graylog URL: it says where to")
     elif settings["serve"]:
         _serve(settings)
     elif settings["client"]:
@@ -340,7 +349,15 @@ def _needs_participants(settings: dict[str, Any]) -> bool:
 def _serve(settings: dict[str, Any]) -> None:
     names = Settings.__dataclass_fields__.keys() & settings.keys()
     chosen = {name: settings[name] for name in names} | {"auth": Auth(settings["auth"])}
-    serve(_exchange(settings), Settings(**chosen), settings["log_level"], settings["graylog"])
+    serve(_exchange(settings), Settings(**chosen), settings["log_level"], _graylog(settings))
+
+
+def _graylog(settings: dict[str, Any]) -> ToGraylog | None:
+    """Where Graylog is, and what it is told. Raises `ConfigError`."""
+    if not settings["graylog"]:
+        return None
+    which = Which.ORDERS if settings["graylog_orders"] else Which.TRADES
+    return ToGraylog(Address.parse(settings["graylog"]), which)
 
 
 def _exchange(settings: dict[str, Any]) -> Callable[[], Awaitable[Exchange]]:

@@ -3,20 +3,21 @@
 import asyncio
 import gc
 import logging
-import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from signal import SIG_BLOCK, SIG_UNBLOCK, SIGHUP, pthread_sigmask
 from typing import Any
 
 import uvloop
 
 from wood import __version__
+from wood.cli.to_graylog import ToGraylog, logging_to, market_of
 from wood.exchange.exchange import Exchange
 from wood.exchange.memory import MemoryExchange
-from wood.graylog.address import Address
-from wood.graylog.handler import start_log_sender
+from wood.graylog.market_task import MarketTask
 from wood.model.errors import ConfigError, EngineFailed
 from wood.model.log_events import LogEvent, told
 from wood.node.descriptors import raise_limit
@@ -38,9 +39,9 @@ def serve(
     make_exchange: Callable[[], Awaitable[Exchange]],
     settings: Settings,
     log_level: str,
-    graylog: Address | None = None,
+    graylog: ToGraylog | None = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; send the log to `graylog` too. Raises `ConfigError`."""
+    """Serve until SIGTERM or Ctrl-C, and tell Graylog of it. Raises `ConfigError`."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(lambda record: record.name != MEASURED)
@@ -48,35 +49,9 @@ def serve(
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
-    with _logging_to(graylog, settings):
-        uvloop.run(_serve(make_exchange, settings, _max_connections(settings)))
-
-
-@contextmanager
-def _logging_to(graylog: Address | None, settings: Settings) -> Iterator[None]:
-    """Send what is logged meanwhile, and what was still on its way at the end."""
-    if graylog is None:
-        yield
-        return
-    sender = start_log_sender(graylog, settings.name or node_name(settings))
-    root = logging.getLogger()
-    root.addHandler(sender)
-    try:
-        yield
-    except ConfigError as error:
-        # The command says it, in one line on standard error; here it goes to Graylog alone.
-        what = told(LogEvent.NODE_FAILED, reason=str(error))
-        where = (log.name, logging.CRITICAL, __file__, 0, "did not start: %s", (error,), None)
-        sender.handle(log.makeRecord(*where, extra=what))
-        raise
-    finally:
-        root.removeHandler(sender)
-        sender.close()
-
-
-def node_name(settings: Settings) -> str:
-    """What a node is called that was given no name."""
-    return f"{socket.gethostname()}:{settings.private}"
+    with logging_to(graylog, settings):
+        start = partial(_started, make_exchange, settings, graylog)
+        uvloop.run(_serve(start, settings, _max_connections(settings)))
 
 
 def _max_connections(settings: Settings) -> int:
@@ -92,38 +67,72 @@ def _max_connections(settings: Settings) -> int:
 
 
 async def _serve(
-    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
+    start: Callable[[int], Coroutine[None, None, "_Server"]],
+    settings: Settings,
+    max_connections: int,
 ) -> None:
     # The threads of the event loop begin with the first name that is looked up, signals blocked.
     await asyncio.get_running_loop().getaddrinfo("localhost", None)
     with stop_signal() as stop:
         pthread_sigmask(SIG_UNBLOCK, SIGNALS)
-        node = await _start(stop, _started(make_exchange, settings, max_connections))
-        if node is None:
+        server = await _start(stop, start(max_connections))
+        if server is None:
             return
-        _spare_the_collector()
-        if settings.tls_cert is not None:
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(SIGHUP, node.reload_certificates)
-        await _either(stop, node)
-        if settings.drain:
-            await _drain(stop, node, settings.drain)
-        log.info("stopping: no new connections; what was read is answered")
-        began = time.monotonic()
-        await node.stop()
-        log.info("stopped", extra=told(LogEvent.NODE_STOPPED, duration_ms=_since(began)))
+        try:
+            await _until_stopped(stop, server.node, settings)
+        finally:
+            await server.tell_the_rest()
         # A signal that comes now, while the interpreter ends, must not make a failure of success.
         pthread_sigmask(SIG_BLOCK, SIGNALS)
 
 
+@dataclass(frozen=True)
+class _Server:
+    node: Node
+    market: MarketTask | None
+    """What tells Graylog the market of a single server."""
+
+    async def tell_the_rest(self) -> None:
+        if self.market is not None:
+            await self.market.close()
+
+
+async def _until_stopped(stop: asyncio.Event, node: Node, settings: Settings) -> None:
+    _spare_the_collector()
+    if settings.tls_cert is not None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(SIGHUP, node.reload_certificates)
+    await _either(stop, node)
+    if settings.drain:
+        await _drain(stop, node, settings.drain)
+    log.info("stopping: no new connections; what was read is answered")
+    began = time.monotonic()
+    await node.stop()
+    log.info("stopped", extra=told(LogEvent.NODE_STOPPED, duration_ms=_since(began)))
+
+
 async def _started(
-    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
-) -> Node:
+    make_exchange: Callable[[], Awaitable[Exchange]],
+    settings: Settings,
+    graylog: ToGraylog | None,
+    max_connections: int,
+) -> _Server:
     began = time.monotonic()
     exchange = await make_exchange()
     node = Node(exchange, settings, max_connections)
-    await node.start()
-    took = _since(began)
+    server = _Server(node, market_of(exchange, graylog, settings, node.figures.readers))
+    try:
+        await node.start()
+    except BaseException:
+        await server.tell_the_rest()
+        raise
+    if server.market is not None:
+        server.market.start()
+    _say_started(exchange, node, settings, _since(began))
+    return server
+
+
+def _say_started(exchange: Exchange, node: Node, settings: Settings, took: float) -> None:
     log.info(
         "serving, %d ms after the start",
         took,
@@ -137,11 +146,10 @@ async def _started(
             duration_ms=took,
         ),
     )
-    return node
 
 
-async def _start(stop: asyncio.Event, start: Coroutine[None, None, Node]) -> Node | None:
-    """The node; None if the order to stop comes first: a node may have to wait for Redis."""
+async def _start(stop: asyncio.Event, start: Coroutine[None, None, _Server]) -> _Server | None:
+    """The server; None if the order to stop comes first: a node may have to wait for Redis."""
     starting = asyncio.create_task(start)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -152,7 +160,9 @@ async def _start(stop: asyncio.Event, start: Coroutine[None, None, Node]) -> Nod
         starting.cancel()
         await asyncio.wait([starting], timeout=CANCELING)
     if not starting.cancelled() and starting.exception() is None:
-        await starting.result().abort("the server was told to stop")
+        server = starting.result()
+        await server.node.abort("the server was told to stop")
+        await server.tell_the_rest()
     return None
 
 

@@ -123,4 +123,7 @@ def _files(text: str, options: dict[str, str]) -> dict[str, Path | None]:
 
 
 def _refuse(text: str, why: str) -> NoReturn:
-    raise ConfigError(f"the Graylog address {text!r} {why}")
+    # Whoever takes it for a URL that has a password in it shall not find that in a log.
+    scheme, separator, rest = text.rpartition("://")
+    shown = scheme + separator + rest.rpartition("@")[2]
+    raise ConfigError(f"the Graylog address {shown!r} {why}")

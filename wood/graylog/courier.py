@@ -54,6 +54,11 @@ class Courier:
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
+    @property
+    def process(self) -> int | None:
+        """The id of the process that sends, if there is one."""
+        return None if self._process is None else self._process.pid
+
     async def start(self) -> None:
         """Start the process that sends. Does not wait for Graylog."""
         async with self._one:

@@ -60,10 +60,10 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: max(most - len(CUT), 0)] + CUT
 
 
-def _possible(value: Value, most: int) -> Value | None:
+def _possible(value: object, most: int) -> Value | None:
     """What of a value the index can hold."""
-    if isinstance(value, str):
-        return cut(value, most)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return int(value) if value in WHOLE else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value in WHOLE else None
+    return cut(str(value), most)

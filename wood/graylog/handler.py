@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from signal import SIG_BLOCK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask
 from subprocess import PIPE
@@ -63,6 +64,12 @@ class GraylogHandler(logging.Handler):
         self._closed = False
         self.dropped = 0
         """Records that did not even reach the other process, and were not told yet."""
+        sender.start(self._look_after)
+
+    @property
+    def process(self) -> int | None:
+        """The id of the process that sends; None before it has started."""
+        return None if self._sender.process is None else self._sender.process.pid
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one record, or count it."""
@@ -72,9 +79,9 @@ class GraylogHandler(logging.Handler):
                 if record.levelno < logging.WARNING:
                     return
                 fields = {"event": LogEvent.ERROR.value}
-            if self.dropped:
-                self._sender.send(_pack(dropped(self._node, self._kind, self.dropped)))
-                self.dropped = 0
+            elif not isinstance(fields, dict):
+                raise TypeError("give the log what told() returns")
+            self._tell_dropped()
             self._hand_over(record, fields)
         except Exception:  # a log that fails is no reason for anything else to fail
             self.dropped += 1
@@ -83,11 +90,23 @@ class GraylogHandler(logging.Handler):
         """Send what is on its way, for some seconds at most."""
         if not self._closed:
             self._closed = True
-            if self.dropped:
-                with suppress(OSError):
-                    self._sender.send(_pack(dropped(self._node, self._kind, self.dropped)))
+            self._look_after()
             self._sender.close()
         super().close()
+
+    def _look_after(self) -> None:
+        """Tell what was dropped, though nothing else is to be told."""
+        self.acquire()
+        try:
+            with suppress(OSError):
+                self._tell_dropped()
+        finally:
+            self.release()
+
+    def _tell_dropped(self) -> None:
+        if self.dropped:
+            self._sender.send(_pack(dropped(self._node, self._kind, self.dropped)))
+            self.dropped = 0
 
     def _hand_over(self, record: logging.LogRecord, fields: Fields) -> None:
         text = record.getMessage()
@@ -137,7 +156,13 @@ class _Sender:
         self.process: subprocess.Popen[bytes] | None = None
         self.send = self._here.send
         """Hand over a packed record. Raises `OSError` if there is no room for it."""
-        self._thread = threading.Thread(target=self._watch, name="graylog sender", daemon=True)
+        self._thread: threading.Thread | None = None
+
+    def start(self, each_second: Callable[[], None]) -> None:
+        """Start the process, and call this each second."""
+        self._thread = threading.Thread(
+            target=self._watch, args=(each_second,), name="graylog sender", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -145,6 +170,7 @@ class _Sender:
         with self._lock:
             self._closing.set()
             self._let_end()
+        assert self._thread is not None
         self._thread.join(FLUSHING)
         if self._thread.is_alive() and self.process is not None:
             self.process.kill()
@@ -152,19 +178,30 @@ class _Sender:
         self._here.close()
         self._there.close()
 
-    def _watch(self) -> None:
+    def _watch(self, each_second: Callable[[], None]) -> None:
         # A signal for this process is not meant for this thread; nor for the one it starts.
         pthread_sigmask(SIG_BLOCK, {SIGHUP, SIGINT, SIGTERM})
         pauses = Pauses()
         while True:
             begun = time.monotonic()
-            process = start("wood.graylog.log_sender", self._there, *self._arguments, stdin=PIPE)
+            try:
+                process = start(
+                    "wood.graylog.log_sender", self._there, *self._arguments, stdin=PIPE
+                )
+            except OSError as error:  # too many processes, or no memory
+                log.warning("cannot start what sends to Graylog: %s; it is tried again", error)
+                if self._closing.wait(pauses.next()):
+                    return
+                continue
             with self._lock:
                 self.process = process
                 if self._closing.is_set():
                     self._let_end()
+            while process.poll() is None and not self._closing.wait(1):
+                each_second()
             code = process.wait()
-            self._let_end()
+            with self._lock:
+                self._let_end()
             if self._closing.is_set():
                 return
             log.warning("what sends to Graylog ended (exit code %d); it is started again", code)

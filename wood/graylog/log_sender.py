@@ -56,7 +56,7 @@ def dropped(node: str, kind: str, count: int) -> Record:
 
 def _records(channel: socket.socket) -> Iterator[Record]:
     """All that arrive until standard input ends, and what is there then."""
-    decode = msgspec.msgpack.Decoder(Record).decode
+    decode = msgspec.msgpack.Decoder().decode  # of any type: a wrong field is no reason to end
     buffer = memoryview(bytearray(DATAGRAM))
     channel.setblocking(False)
     poll = select.poll()
@@ -70,7 +70,7 @@ def _records(channel: socket.socket) -> Iterator[Record]:
                 size = channel.recv_into(buffer)
             except BlockingIOError:
                 break
-            yield decode(buffer[:size])
+            yield Record(**decode(buffer[:size]))
 
 
 if __name__ == "__main__":

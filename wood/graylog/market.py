@@ -30,9 +30,7 @@ LOG = "market"
 """The stream that these records belong to."""
 
 MAX_LONG = 2**63 - 1
-"""The largest whole number that an index of Graylog takes. A record with a larger one is refused
-there, and whoever gives an order its id could so hide a trade.
-"""
+"""The largest whole number that Graylog takes as it is; of a larger one it makes another."""
 
 
 class Which(StrEnum):
@@ -146,7 +144,7 @@ def _units(instrument: Instrument) -> tuple[int, int]:
 
 
 def _name_order(fields: Fields, key: str, order_id: int) -> None:
-    """Ids that no index holds as a number go under another name, as text."""
+    """Ids that Graylog does not hold as a number go under another name, as text."""
     if order_id <= MAX_LONG:
         fields[key] = order_id
     else:

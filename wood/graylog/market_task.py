@@ -77,6 +77,15 @@ class MarketTask:
         """Begin, once the exchange has started."""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
 
+    @property
+    def records(self) -> int:
+        """How many records were told, and confirmed."""
+        return self._reader.told
+
+    async def told(self) -> None:
+        """Wait until all that was decided is told."""
+        await self._reader.caught_up()
+
     async def close(self) -> None:
         """Tell what was decided until now, for some seconds at most. Safe to call twice."""
         if self._tasks:
@@ -84,7 +93,7 @@ class MarketTask:
             watch.cancel()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST):
-                    await self._reader.caught_up()
+                    await self.told()
             self._closing = True
             self._reader.stop()
             if behind := await self._tail.behind():

@@ -14,6 +14,7 @@ from heapq import nlargest
 from wood.model.errors import Limit
 from wood.model.log_events import LogEvent, told
 from wood.node.log_lines import REFUSED
+from wood.node.proxy_protocol import Source
 
 KINDS = 256
 """Different limits and participants that are counted each for itself in a second."""
@@ -22,7 +23,7 @@ LOST = 3.0
 """Seconds after which a timer that did not come will not come: its event loop has ended."""
 
 _Kind = tuple[Limit, str, str | None]
-"""The limit, whose, and in which instrument."""
+"""The limit, whose (a participant's name, else an address), and in which instrument."""
 
 
 class LimitsHit:
@@ -38,13 +39,15 @@ class LimitsHit:
         self._most = most
         self._clock = clock
         self._counts: dict[_Kind, list[int]] = {}
-        self._clients: dict[_Kind, str] = {}
+        self._whose: dict[_Kind, tuple[str, Source]] = {}
         self._more = 0
         self._since: float | None = None
 
-    def note(self, limit: Limit, participant: str, client: str, symbol: str | None) -> None:
-        """Count one. Of several clients of a participant the first one is told."""
-        kind = limit, participant, symbol
+    def note(self, limit: Limit, participant: str, source: Source, symbol: str | None) -> None:
+        """Count one. Of several clients of a participant the first one is told; the participant may
+        be empty.
+        """
+        kind = limit, participant or source.host, symbol
         if (count := self._counts.get(kind)) is not None:
             count[0] += 1
             return
@@ -56,17 +59,17 @@ class LimitsHit:
                 asyncio.get_running_loop().call_later(1.0, self.flush)
         if len(self._counts) < KINDS:
             self._counts[kind] = [1]
-            self._clients[kind] = client
+            self._whose[kind] = participant, source
         else:
             self._more += 1
 
     def flush(self) -> None:
         """Write what was counted since the last time."""
-        counts, clients, more = self._counts, self._clients, self._more
-        self._counts, self._clients, self._more, self._since = {}, {}, 0, None
+        counts, whose, more = self._counts, self._whose, self._more
+        self._counts, self._whose, self._more, self._since = {}, {}, 0, None
         for kind in nlargest(self._most, counts, key=lambda kind: counts[kind][0]):
             (count,) = counts.pop(kind)
-            self._tell(kind, clients[kind], count)
+            self._tell(kind, *whose[kind], count)
         if left_out := more + sum(count for (count,) in counts.values()):
             self._log.warning(
                 "%d more refusals for limits were left out",
@@ -74,12 +77,12 @@ class LimitsHit:
                 extra=told(LogEvent.LINES_LEFT_OUT, about="limits hit", count=left_out),
             )
 
-    def _tell(self, kind: _Kind, client: str, count: int) -> None:
-        limit, participant, symbol = kind
-        fields = {"participant": participant or None, "client": client, "symbol": symbol}
+    def _tell(self, kind: _Kind, participant: str, source: Source, count: int) -> None:
+        limit, whose, symbol = kind
+        fields = {"participant": participant or None, "client": source.client, "symbol": symbol}
         self._log.warning(
             "%s of %s%s: refused %d times within a second",
-            *(limit, participant or client, f" in {symbol}" if symbol else "", count),
+            *(limit, whose, f" in {symbol}" if symbol else "", count),
             extra=told(LogEvent.LIMIT_HIT, limit=limit, count=count, **fields),
         )
 

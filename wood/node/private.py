@@ -269,7 +269,7 @@ class PrivateConnection(Connection):
 
     def limited(self, limit: Limit, symbol: str | None) -> None:
         """Something was refused for a limit."""
-        limits_hit.note(limit, self.session.participant, self.source.client, symbol)
+        limits_hit.note(limit, self.session.participant, self.source, symbol)
 
     def flooded(self, text: str) -> None:
         """Say why; its orders are cancelled if it asked for that."""

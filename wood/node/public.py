@@ -170,7 +170,7 @@ class PublicConnection(Connection):
                 why = refusal.code, refusal.text, self._encoding
                 self.write(error(*why, refusal.limit, refusal.retry_after))
                 if refusal.limit is not None:
-                    limits_hit.note(refusal.limit, "", self.source.client, None)
+                    limits_hit.note(refusal.limit, "", self.source, None)
                 if refusal.code is ErrorCode.RATE:
                     self.slow_down(refusal.retry_after or 0)
             if isinstance(said, Unreadable) and said.fatal:

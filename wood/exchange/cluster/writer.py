@@ -264,6 +264,7 @@ class Writer:
                 queries = [c for c in sent.commands[: outcome.taken] if _is_query(c)]
                 self._put_back(queries, sent.since)
             self._target.decided(self._membership.writer, sent.number, outcome)
+        self._vitals.waiting = len(self._queue) + self._sent
         self._look_for_room()
         return following
 
