@@ -78,6 +78,20 @@ def test_a_node_that_dies_is_told_and_that_it_is_back(
     assert alert.told() == ["RAISED node-lost a", "ENDED node-lost a"]
 
 
+def test_a_node_that_dies_and_is_started_again_at_once_is_told_too(
+    redis_url: str, prefix: str, start_server: StartServer, start_alert: StartAlert
+) -> None:
+    """Or nobody would notice one that dies again and again, and has a supervisor."""
+    cluster = Cluster(start_server, redis_url, prefix, "--lease", "4", nodes=0)
+    cluster.start("--name", "b")
+    victim = cluster.start("--name", "a")
+    alert = start_alert("--redis", redis_url, "--prefix", prefix)
+    victim.kill()
+    cluster.start("--name", "a")
+    alert.tells("RAISED node-lost a", "ENDED node-lost a")
+    assert alert.told() == ["RAISED node-lost a", "ENDED node-lost a"]
+
+
 def test_the_last_node_dies_and_nobody_is_left_to_say_so(
     redis_url: str, prefix: str, start_server: StartServer, start_alert: StartAlert
 ) -> None:
