@@ -152,7 +152,7 @@ class Twins:
     async def __aexit__(self, *_: object) -> None:
         await self.cluster.close()
         keys = Keys(self.prefix)
-        self.client.unlink(*keys.fixed, keys.beats, *keys.of(self.instruments))
+        self.client.unlink(*keys.fixed, keys.beats, keys.nodes, *keys.of(self.instruments))
 
     async def run(self, commands: list[Command]) -> list[Event]:
         """Returns what both answered."""

@@ -26,6 +26,8 @@ def entry(batch: int) -> Entry:
 class Journal:
     """Takes its time for a snapshot."""
 
+    partition = "main"
+
     def __init__(self) -> None:
         self.asked, self.go = asyncio.Event(), asyncio.Event()
         self.at = 10

@@ -6,11 +6,12 @@ import msgpack
 import pytest
 import redis
 
-from tests.engines import INSTRUMENTS, by, log_in, run, with_loop, write_participants
+from tests.engines import INSTRUMENTS, by, log_in, run, until, with_loop, write_participants
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.keys import __doc__ as keys_page
+from wood.exchange.cluster.scripts import KEEP
 from wood.model.commands import CancelOrder, ChangeState, CloseSession, Command
 from wood.model.orders import BUY, SELL, State
 from wood.model.participants import Participant
@@ -20,7 +21,7 @@ HASHES = ("orders", "levels", "positions")
 
 
 def catalogue(keys: Keys) -> list[str]:
-    return [*keys.fixed, keys.beats, *keys.of(SYMBOLS)]
+    return [*keys.fixed, keys.beats, keys.nodes, *keys.of(SYMBOLS)]
 
 
 @pytest.mark.parametrize("prefix", ["wood", "a:b", "\u00e9", "x{y}"])
@@ -33,7 +34,7 @@ def test_every_name_begins_with_the_prefix_and_has_the_hash_tag(prefix: str) -> 
 def test_no_name_stands_for_two_things() -> None:
     keys = Keys("wood")
     names = catalogue(keys)
-    assert len(set(names)) == len(names) == 26
+    assert len(set(names)) == len(names) == 28
     # Symbols have no colon, so none can make the key of another kind or instrument.
     assert keys.levels("WOOD") == keys.of(["WOOD"])[3] == "wood:{main}:levels:WOOD"
     assert keys.channel("id") == keys.channels() + "id"
@@ -54,13 +55,13 @@ def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
     keys = Keys("p")
     kinds = ["meta", "writers", "epochs", "journal", "marks", "open", "owned"]
     kinds += ["participants", "sessions", "present", "placed", "leaving"]
-    kinds += ["state", "limits", "rates"]
+    kinds += ["state", "limits", "rates", "readers"]
     assert keys.fixed == ["p:{main}:" + kind for kind in kinds]
-    kept = ("p:{main}:participants", "p:{main}:limits")
+    kept = ("p:{main}:participants", "p:{main}:limits", "p:{main}:readers")
     assert keys.cleared == [key for key in keys.fixed[3:] if key not in kept]
     assert [keys.participants, keys.sessions] == keys.fixed[7:9]
     assert [keys.placed, keys.leaving] == keys.fixed[10:12]
-    assert [keys.state, keys.limits, keys.rates] == keys.fixed[12:]
+    assert [keys.state, keys.limits, keys.rates, keys.readers] == keys.fixed[12:]
     assert [keys.meta, keys.writers, keys.epochs, keys.journal] == keys.fixed[:4]
     assert keys.of(["A", "B"]) == [
         f"p:{{main}}:{kind}:{symbol}"
@@ -71,7 +72,8 @@ def test_the_keys_have_the_order_in_which_the_scripts_take_them() -> None:
 
 def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> None:
     """With orders on both sides of both instruments, a journal so short that it is cut, one who is
-    connected, one who has left and one who has a token and limits; a trade and a halt.
+    connected, one who has left and one who has a token and limits; a trade and a halt; a durable
+    reader, and a node that reports.
     """
 
     async def test() -> None:
@@ -90,6 +92,11 @@ def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> N
             exchange.submit([CloseSession(*by(bob)), new("B", 1, SELL, 100, 1)])
             exchange.submit([asking(ChangeState, "A", "PEAR", State.HALTED)])
             await exchange.drain()
+            position = b"".join(map(msgpack.packb, ("another journal", 1, 1, 1, 1)))
+            await KEEP.run(exchange._client, [Keys(prefix).readers], "graylog", position)
+            exchange.report_by(lambda: msgpack.packb({"name": "node"}))
+            exchange.beat_soon()
+            await until(lambda: client.exists(Keys(prefix).nodes))
             written = {key.decode() for key in client.scan_iter(f"{prefix}*", count=1000)}
             assert written == set(catalogue(Keys(prefix)))
             kinds = {key.rpartition("}:")[2]: client.type(key).decode() for key in written}
@@ -118,6 +125,8 @@ def test_a_run_writes_these_keys_and_no_others(redis_url: str, prefix: str) -> N
             "state": "hash",
             "limits": "hash",
             "rates": "zset",
+            "readers": "hash",
+            "nodes": "hash",
             **{f"{name}:{symbol}": "zset" for name in ("bids", "asks") for symbol in SYMBOLS},
             **{f"{name}:{symbol}": "hash" for name in HASHES for symbol in SYMBOLS},
         }

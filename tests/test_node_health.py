@@ -223,7 +223,7 @@ def test_a_server_is_alive_and_ready(start_server: Callable[..., Server]) -> Non
     assert ask(port, "/readyz") == READY
     assert ask(port, "/readyz", "HEAD") == (200, "")
     assert ask(port, "/readyz", "POST")[0] == 405
-    assert ask(port, "/metrics")[0] == 404
+    assert ask(port, "/other") == (404, "there are /healthz, /readyz, /status, /metrics\n")
     assert f"health port: 127.0.0.1:{port}" in server.text()
     with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE) as response:
         assert response.read() == b"ok\n"

@@ -3,6 +3,7 @@ import logging
 
 import pytest
 
+from wood.model.log_events import EXTRA, LogEvent, told
 from wood.node.log_lines import FewLines, PlainText
 
 HOSTILE = "a\x1b[31mb\x00c\nd\re\u202ef\x9bg"
@@ -29,6 +30,22 @@ def test_so_many_a_second_and_then_a_count(
         now[0] += 5
         lines.flush()
         assert len(caplog.messages) == 5
+
+
+def test_fields_are_passed_on_and_what_is_left_out_has_its_own(
+    log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [100.0]
+    lines = FewLines(log, "it", 1, lambda: now[0])
+    for client in ("a:1", "b:2", "c:3"):
+        extra = told(LogEvent.CONNECTION_REFUSED, client=client, limit=None)
+        lines.warning("from %s", client, extra=extra)
+    now[0] += 1
+    lines.flush()
+    assert [getattr(record, EXTRA) for record in caplog.records] == [
+        {"event": "connection.refused", "client": "a:1"},
+        {"event": "lines.left_out", "about": "it", "count": 2},
+    ]
 
 
 def test_what_is_not_logged_counts_for_nothing(

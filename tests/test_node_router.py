@@ -57,6 +57,9 @@ class Client:
     def login_refused(self, event: LoginRefused) -> None:
         self.happened.append(f"refused: {event.code}")
 
+    def limited(self, limit: Limit, symbol: str | None) -> None:
+        self.happened.append(f"limited: {limit} {symbol}")
+
     def slow_down(self, retry_after: int) -> None:
         self.happened.append(f"slow down: {retry_after}")
 
@@ -273,7 +276,13 @@ def test_one_over_its_rate_is_slowed_down() -> None:
     router = started(A=client)
     refused = CommandRefused("A", "A", ErrorCode.RATE, "x", 7, None, Limit.PARTICIPANT_RATE, 250)
     tell(router, refused, CommandRefused("A", "A", ErrorCode.RATE, "x", 7, None))
-    assert client.happened == ["slow down: 250", "rate", "rate", "flush"]
+    assert client.happened == [
+        "limited: participantRate None",
+        "slow down: 250",
+        "rate",
+        "rate",
+        "flush",
+    ]
 
 
 def test_a_query_that_could_not_be_taken_holds_nobody_up() -> None:

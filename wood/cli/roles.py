@@ -25,6 +25,7 @@ from wood.exchange.journal import KEPT as MEMORY_KEPT
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.participants import ParticipantFile
 from wood.exchange.sessions import GRACE, Auth
+from wood.graylog.address import Address
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instruments
 from wood.node.settings import Settings
@@ -52,6 +53,11 @@ def _networks(context: click.Context, option: click.Parameter, value: str | None
         ) from None
 
 
+def _graylog(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Where Graylog is. Raises `ConfigError`."""
+    return None if value is None else Address.parse(value)
+
+
 _OPTIONS = [
     _option("-s", "--serve", is_flag=True, help="Be the server."),
     _option(
@@ -61,6 +67,13 @@ _OPTIONS = [
         help="-s: be one node of a cluster, whose members share the book in Redis.",
     ),
     _option("-c", "--client", is_flag=True, help="Be random traders."),
+    _option(
+        "--name",
+        default=Settings.name,
+        show_default=False,
+        help="-s: what this server is called in logs, in metrics and by 'wood status'. [its host "
+        "and private port]",
+    ),
     _option("--host", default=Settings.host, help="Address to listen on, or of the server."),
     _option("--private", default=Settings.private, type=PORT, help="-s: port for participants."),
     _option("--public", default=Settings.public, type=PORT, help="-s: port for market data."),
@@ -238,6 +251,12 @@ _OPTIONS = [
         f"[{MEMORY_KEPT:,}, of some 100 bytes; with -m {KEPT:,}, of some 60 in Redis]",
     ),
     _option("--log-level", default="info", type=LEVELS, help="-s: what is logged."),
+    _option(
+        "--graylog",
+        metavar="URL",
+        callback=_graylog,
+        help="-s: send what is logged to Graylog as well: udp://host:12201, tcp:// or tls://.",
+    ),
     _option("-n", "--number", default=1, type=AT_LEAST_1, help="-c: how many traders."),
     _option(
         "-p",
@@ -321,7 +340,7 @@ def _needs_participants(settings: dict[str, Any]) -> bool:
 def _serve(settings: dict[str, Any]) -> None:
     names = Settings.__dataclass_fields__.keys() & settings.keys()
     chosen = {name: settings[name] for name in names} | {"auth": Auth(settings["auth"])}
-    serve(_exchange(settings), Settings(**chosen), settings["log_level"])
+    serve(_exchange(settings), Settings(**chosen), settings["log_level"], settings["graylog"])
 
 
 def _exchange(settings: dict[str, Any]) -> Callable[[], Awaitable[Exchange]]:

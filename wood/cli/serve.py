@@ -3,16 +3,24 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from signal import SIG_BLOCK, SIG_UNBLOCK, SIGHUP, pthread_sigmask
 from typing import Any
 
 import uvloop
 
+from wood import __version__
 from wood.exchange.exchange import Exchange
+from wood.exchange.memory import MemoryExchange
+from wood.graylog.address import Address
+from wood.graylog.handler import start_log_sender
 from wood.model.errors import ConfigError, EngineFailed
+from wood.model.log_events import LogEvent, told
 from wood.node.descriptors import raise_limit
+from wood.node.figures import MEASURED
 from wood.node.log_lines import PlainText
 from wood.node.node import Node
 from wood.node.settings import Settings
@@ -27,16 +35,48 @@ an answer of Redis arrives can get lost. Longer than leaving the cluster may tak
 
 
 def serve(
-    make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, log_level: str
+    make_exchange: Callable[[], Awaitable[Exchange]],
+    settings: Settings,
+    log_level: str,
+    graylog: Address | None = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises `ConfigError`."""
+    """Serve until SIGTERM or Ctrl-C; send the log to `graylog` too. Raises `ConfigError`."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(lambda record: record.name != MEASURED)
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
-    uvloop.run(_serve(make_exchange, settings, _max_connections(settings)))
+    with _logging_to(graylog, settings):
+        uvloop.run(_serve(make_exchange, settings, _max_connections(settings)))
+
+
+@contextmanager
+def _logging_to(graylog: Address | None, settings: Settings) -> Iterator[None]:
+    """Send what is logged meanwhile, and what was still on its way at the end."""
+    if graylog is None:
+        yield
+        return
+    sender = start_log_sender(graylog, settings.name or node_name(settings))
+    root = logging.getLogger()
+    root.addHandler(sender)
+    try:
+        yield
+    except ConfigError as error:
+        # The command says it, in one line on standard error; here it goes to Graylog alone.
+        what = told(LogEvent.NODE_FAILED, reason=str(error))
+        where = (log.name, logging.CRITICAL, __file__, 0, "did not start: %s", (error,), None)
+        sender.handle(log.makeRecord(*where, extra=what))
+        raise
+    finally:
+        root.removeHandler(sender)
+        sender.close()
+
+
+def node_name(settings: Settings) -> str:
+    """What a node is called that was given no name."""
+    return f"{socket.gethostname()}:{settings.private}"
 
 
 def _max_connections(settings: Settings) -> int:
@@ -69,8 +109,9 @@ async def _serve(
         if settings.drain:
             await _drain(stop, node, settings.drain)
         log.info("stopping: no new connections; what was read is answered")
+        began = time.monotonic()
         await node.stop()
-        log.info("stopped")
+        log.info("stopped", extra=told(LogEvent.NODE_STOPPED, duration_ms=_since(began)))
         # A signal that comes now, while the interpreter ends, must not make a failure of success.
         pthread_sigmask(SIG_BLOCK, SIGNALS)
 
@@ -78,8 +119,24 @@ async def _serve(
 async def _started(
     make_exchange: Callable[[], Awaitable[Exchange]], settings: Settings, max_connections: int
 ) -> Node:
-    node = Node(await make_exchange(), settings, max_connections)
+    began = time.monotonic()
+    exchange = await make_exchange()
+    node = Node(exchange, settings, max_connections)
     await node.start()
+    took = _since(began)
+    log.info(
+        "serving, %d ms after the start",
+        took,
+        extra=told(
+            LogEvent.NODE_STARTED,
+            version=__version__,
+            mode="memory" if isinstance(exchange, MemoryExchange) else "redis",
+            private=node.port("private"),
+            public=node.port("public"),
+            health=settings.health or None,
+            duration_ms=took,
+        ),
+    )
     return node
 
 
@@ -107,7 +164,11 @@ async def _either(stop: asyncio.Event, node: Node) -> None:
     stopping.cancel()
     if node.failure.done():
         error = node.failure.result()
-        log.critical("the engine failed; nobody may trade on what it says", exc_info=error)
+        log.critical(
+            "the engine failed; nobody may trade on what it says",
+            exc_info=error,
+            extra=told(LogEvent.NODE_FAILED, reason=repr(error)),
+        )
         await node.abort("the server failed")
         raise EngineFailed(f"stopped, since the engine failed: {error!r}") from None
 
@@ -118,11 +179,20 @@ async def _drain(stop: asyncio.Event, node: Node, seconds: float) -> None:
     Raises `EngineFailed` if the engine fails meanwhile.
     """
     node.drain()
-    log.info("draining for %g seconds: new connections are to go elsewhere", seconds)
+    log.info(
+        "draining for %g seconds: new connections are to go elsewhere",
+        seconds,
+        extra=told(LogEvent.NODE_DRAINING, duration_ms=seconds * 1000),
+    )
     stop.clear()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await _either(stop, node)
+
+
+def _since(began: float) -> float:
+    """Milliseconds since then, by the monotonic clock."""
+    return round((time.monotonic() - began) * 1000, 3)
 
 
 def _spare_the_collector() -> None:

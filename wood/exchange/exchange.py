@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol
 
+from wood.exchange.vitals import Vitals
 from wood.model.commands import Command
 from wood.model.events import Batch, Snapshot
 from wood.model.instruments import Instruments
@@ -47,6 +48,11 @@ class Exchange(ABC):
         """
         self._fail = call
 
+    def report_by(self, call: Callable[[], bytes]) -> None:  # noqa: B027 - nobody to be told
+        """Let others see what `call` returns, a `NodeReport` in MessagePack, wherever this engine
+        can show it: with its beats in Redis.
+        """
+
     @abstractmethod
     async def start(self) -> None:
         """Make ready to take commands; reset the readers. Raises `ConfigError` if it cannot."""
@@ -88,6 +94,16 @@ class Exchange(ABC):
 
 class Partition(Exchange):
     """An engine whose instruments share one journal, and are decided in one atomic step."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        super().__init__(instruments)
+        self.vitals = Vitals()
+        """What it counts and times of itself."""
+
+    @property
+    def writer(self) -> str:
+        """This node's id among those who write the journal; empty if there are no others."""
+        return ""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from wood.book.accounts import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS, OpenOrders
 from wood.book.book import Book
+from wood.exchange.arrivals import Arrivals
 from wood.exchange.exchange import Partition
 from wood.exchange.journal import KEPT, Journal
 from wood.exchange.participants import ParticipantFile
@@ -50,6 +51,7 @@ from wood.model.events import (
 )
 from wood.model.instruments import Instruments
 from wood.model.limits import EVERYWHERE, NO_LIMITS, NONE
+from wood.model.log_events import LogEvent, told
 from wood.model.orders import Reason, State
 from wood.model.participants import anonymous_since
 
@@ -115,6 +117,8 @@ class MemoryExchange(Partition):
         self._seq = 0
         self._number = 0
         self._queue: deque[Command] = deque()
+        self._arrivals = Arrivals()
+        self._since = 0.0  # when the first command came that no turn has seen yet
         self._max_queue = max_queue
         self._was_full = False
         self._told_once = False  # whether the batch holds what the journal does not keep
@@ -147,6 +151,7 @@ class MemoryExchange(Partition):
             self._was_full = True
         if not self._scheduled:
             self._scheduled = True
+            self._since = time.monotonic()
             self._idle.clear()
             self._loop.call_soon(self._turn)
         return self.name if self.full else None
@@ -201,9 +206,11 @@ class MemoryExchange(Partition):
                 self._sessions.take(participants)
                 self._take_limits()
             except ConfigError as error:
-                log.warning("%s; the participants stay as they were", error)
+                refused = told(LogEvent.PARTICIPANTS_REFUSED, reason=str(error))
+                log.warning("%s; the participants stay as they were", error, extra=refused)
             else:
-                log.info("read the participants anew: %s", file.path)
+                read = told(LogEvent.PARTICIPANTS_READ, count=len(participants))
+                log.info("read the participants anew: %s", file.path, extra=read)
                 self._plan_sweep()
 
     def _take_limits(self) -> None:
@@ -230,8 +237,12 @@ class MemoryExchange(Partition):
             self._sweep = self._loop.call_later(due, self.submit, [SWEEP])
 
     def _turn(self) -> None:
+        arrivals, vitals = self._arrivals, self.vitals
+        vitals.commands += arrivals.look(len(self._queue), self._since)
         try:
             batch = self._decide()
+            size = arrivals.count - len(self._queue)
+            since = arrivals.take(size)
             kept = _history(batch) if self._told_once else batch
             if kept.events:
                 self.journal.append(kept)
@@ -243,6 +254,11 @@ class MemoryExchange(Partition):
             self._idle.set()
             self._fail(error)
         else:
+            self._since = time.monotonic()
+            if since is not None:
+                vitals.submit.observe(self._since - since)
+                vitals.batch_size.observe(size)
+            vitals.waiting, vitals.waiting_since = arrivals.count, arrivals.oldest
             self._after_turn()
 
     def _after_turn(self) -> None:

@@ -42,6 +42,11 @@ class PartitionedExchange(Exchange):
         for part in self._parts.values():
             part.when_failed(call)
 
+    def report_by(self, call: Callable[[], bytes]) -> None:
+        """As of each partition, any of which may be asked."""
+        for part in self._parts.values():
+            part.report_by(call)
+
     async def start(self) -> None:
         """Start one after the other. Raises `ConfigError` if one cannot."""
         for part in self._parts.values():

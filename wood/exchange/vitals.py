@@ -63,7 +63,7 @@ class Vitals:
         self.waiting = 0
         """Commands that wait to be decided, now."""
         self.waiting_since: float | None = None
-        """The event loop's time since when something has waited unanswered; None: nothing does."""
+        """By `time.monotonic`: since when something has waited unanswered; None: nothing does."""
         self.batch_size = Histogram(SIZES)
         """Commands that were decided together."""
         self.submit = Histogram(SECONDS)
@@ -78,3 +78,5 @@ class Vitals:
         """Times that it found that Redis had lost the end of the journal."""
         self.outages = 0
         """Times that Redis went away."""
+        self.away = False
+        """Whether it is."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wood.model.errors import ConfigError
+from wood.model.log_events import LogEvent, told
 from wood.model.participants import is_name
 
 log = logging.getLogger("wood.node")
@@ -30,9 +31,10 @@ class Certificates:
         try:
             self.context = _load(*self._files)
         except ConfigError as error:
-            log.error("the certificates are those of before: %s", error)
+            refused = told(LogEvent.CERTIFICATES_REFUSED, reason=str(error))
+            log.error("the certificates are those of before: %s", error, extra=refused)
         else:
-            log.info("the certificates were read again")
+            log.info("the certificates were read again", extra=told(LogEvent.CERTIFICATES_READ))
 
 
 def _load(cert: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLContext:

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from wood.model.errors import Refusal
 from wood.node.addresses import group
-from wood.node.log_lines import connections, refused_connections
+from wood.node.connection_log import say_closed, say_opened, say_refused, say_slow
 from wood.node.proxy_protocol import Source, plain
 from wood.node.throttle import Allowance
 
@@ -102,6 +102,8 @@ class Connection(asyncio.Protocol):
         """How much may be said."""
         self.finishing = False
         """Whether nothing more will be said or understood, only flushed."""
+        self.slow = False
+        """Whether it is closed since its client does not read."""
         self._owner = owner
         self._admitted = False
         self._pauses: set[Pause] = set()
@@ -109,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # whether nothing more shall be read than what has arrived
         self._eof = False
         self._reason = "closed by the client"
+        self._began = 0.0  # when it was admitted
         self._linger: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
@@ -160,6 +163,10 @@ class Connection(asyncio.Protocol):
 
     def room(self) -> None:
         """The output buffer, once full, has room again."""
+
+    def whose(self) -> str | None:
+        """The participant, if it is the connection of one."""
+        return None
 
     # What they use
 
@@ -276,6 +283,13 @@ class Connection(asyncio.Protocol):
         self._early = b""
         self._transport.abort()
 
+    def too_slow(self, reason: str) -> None:
+        """Close at once a client that does not read what it is sent, and say so."""
+        if not self.slow:
+            self.slow = True
+            say_slow(self, reason)
+        self.abort(f"too slow: {reason}")
+
     def _stop_lingering(self, deadline: float) -> None:
         """Close if all was read, else go on waiting until the deadline."""
         loop = asyncio.get_running_loop()
@@ -283,8 +297,9 @@ class Connection(asyncio.Protocol):
             self._linger = loop.call_later(LINGER, self._stop_lingering, deadline)
             return
         if self.unsent():
-            self._reason = "too slow: its last answers were not read"
-        self._transport.abort()
+            self.too_slow("its last answers were not read")
+        else:
+            self._transport.abort()
 
     def _hear(self, data: bytes) -> None:
         portion, wait = self.portion(data), 0.0
@@ -308,17 +323,17 @@ class Connection(asyncio.Protocol):
         if self.source is UNKNOWN:
             self.source = source_of(self._transport)
         if refusal := self._owner.opened(self):
-            what = (self.kind, self.name, refusal.text)
-            refused_connections.warning("%s %s refused: %s (%s port %s)", *what, *self.source)
+            say_refused(self, refusal)
             self.refused(refusal)
             self.finishing = True
             self._transport.close()
             return
         self._admitted = True
+        self._began = asyncio.get_running_loop().time()
         _keep_alive(self._transport.get_extra_info("socket"))
         if self.allowance is not None:
             self.allowance.address = self.address
-        connections.info("%s %s opened from %s port %s", self.kind, self.name, *self.source)
+        say_opened(self)
         self.opened()
 
     def data_received(self, data: bytes) -> None:
@@ -360,8 +375,7 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             if exc is not None:
                 self._reason = str(exc)
-            what = (self.kind, self.name, self._reason)
-            connections.info("%s %s closed: %s (%s port %s)", *what, *self.source)
+            say_closed(self, self._reason, asyncio.get_running_loop().time() - self._began)
             self._owner.closed(self)
             self.lost()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
+from wood.model.log_events import LogEvent, told
 from wood.node.connection import source_of
 from wood.node.log_lines import refused_connections
 from wood.node.proxy_protocol import Network, is_loopback, is_within
@@ -107,10 +108,11 @@ class HealthClient(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         source = source_of(self._transport)
         if not self._health.admits(source.host):
+            reason = "only this machine and those named by --proxy-protocol may ask"
             refused_connections.warning(
-                "a health check from %s port %s closed: only this machine and those named by "
-                "--proxy-protocol may ask",
-                *source,
+                "a health check from %s port %s closed: %s",
+                *(*source, reason),
+                extra=told(LogEvent.CONNECTION_REFUSED, client=source.client, reason=reason),
             )
             self._transport.abort()
             return

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
+from wood.model.log_events import LogEvent, told
 from wood.node.connection import source_of
 from wood.node.log_lines import FewLines, bad_beginnings, refused_connections
 from wood.node.proxy_protocol import BadHeader, Network, Source, is_within, read_header
@@ -107,7 +108,8 @@ class Introduction(asyncio.Protocol):
         self._refuse(f"no PROXY header within {HEADER:g} seconds")
 
     def _refuse(self, reason: str, lines: FewLines = bad_beginnings) -> None:
-        lines.warning("a connection from %s port %s closed: %s", *self._peer, reason)
+        extra = told(LogEvent.CONNECTION_REFUSED, client=self._peer.client, reason=reason)
+        lines.warning("a connection from %s port %s closed: %s", *self._peer, reason, extra=extra)
         self.abort()
 
     def _leave(self) -> None:

@@ -8,10 +8,14 @@ own, so that none hides another.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from wood.model.log_events import LogEvent, told
 from wood.model.text import printable
+
+Extra = Mapping[str, object]
+"""What `told` makes."""
 
 REFUSED = 10
 """Lines a second about what was refused, of each kind."""
@@ -23,7 +27,8 @@ SERVED = 200
 class FewLines:
     """Writes at most `most` lines a second about something, and then how many were left out.
 
-    That is said when the second is over, if there is an event loop, or with the next line.
+    That is said when the second is over, if there is an event loop, or with the next line. `extra`
+    is what `told` makes, as for a `logging.Logger`.
     """
 
     def __init__(
@@ -41,13 +46,13 @@ class FewLines:
         self._written = 0
         self._left_out = 0
 
-    def warning(self, text: str, *values: object) -> None:
+    def warning(self, text: str, *values: object, extra: Extra | None = None) -> None:
         """Write a warning, if there is room for it."""
-        self._say(logging.WARNING, text, *values)
+        self._say(logging.WARNING, text, values, extra)
 
-    def info(self, text: str, *values: object) -> None:
+    def info(self, text: str, *values: object, extra: Extra | None = None) -> None:
         """Write what is no warning, if there is room for it."""
-        self._say(logging.INFO, text, *values)
+        self._say(logging.INFO, text, values, extra)
 
     def flush(self) -> None:
         """Tell how many lines were left out, if any, in seconds before this one."""
@@ -57,9 +62,13 @@ class FewLines:
         self._second, self._written = second, 0
         if self._left_out:
             left_out, self._left_out = self._left_out, 0
-            self._log.warning("%d more lines about %s were left out", left_out, self._about)
+            self._log.warning(
+                "%d more lines about %s were left out",
+                *(left_out, self._about),
+                extra=told(LogEvent.LINES_LEFT_OUT, about=self._about, count=left_out),
+            )
 
-    def _say(self, level: int, text: str, *values: object) -> None:
+    def _say(self, level: int, text: str, values: tuple[object, ...], extra: Extra | None) -> None:
         if not self._log.isEnabledFor(level):
             return
         self.flush()
@@ -70,7 +79,7 @@ class FewLines:
                     asyncio.get_running_loop().call_later(1.0, self.flush)
             return
         self._written += 1
-        self._log.log(level, text, *values)
+        self._log.log(level, text, *values, extra=extra)
 
 
 class PlainText(logging.Formatter):
@@ -92,6 +101,8 @@ log = logging.getLogger("wood.node")
 
 refused_connections = FewLines(log, "refused connections", REFUSED)
 failed_logins = FewLines(log, "failed logins", REFUSED)
+refused_logins = FewLines(log, "logins refused for other reasons", REFUSED)
+slow_clients = FewLines(log, "clients that do not read", REFUSED)
 bad_beginnings = FewLines(log, "bad PROXY headers and TLS handshakes", REFUSED)
 connections = FewLines(log, "connections opened and closed", SERVED)
 logins = FewLines(log, "logins", SERVED)

@@ -8,20 +8,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from http import HTTPStatus
 
 from wood.exchange.exchange import Exchange
 from wood.exchange.sessions import Auth
 from wood.model.commands import Command
 from wood.model.errors import ConfigError, ErrorCode, Limit, Refusal
+from wood.model.log_events import LogEvent, told
 from wood.model.participants import anonymous_name
 from wood.node.addresses import Addresses
 from wood.node.certificates import Certificates
 from wood.node.connection import Connection, Pause
 from wood.node.failures import Failures
-from wood.node.health import Answer, Health
+from wood.node.figures import Crowd, Figures
+from wood.node.health import Health
 from wood.node.introduction import Introduction, Newcomer
+from wood.node.limits_hit import limits_hit
 from wood.node.market import Market
+from wood.node.pages import Pages
 from wood.node.private import Encodings, PrivateConnection, Surroundings
 from wood.node.public import PublicConnection
 from wood.node.router import Router
@@ -68,9 +71,6 @@ class Node:
         self._address_throttles = AddressThrottles(rate, clock) if rate else None
         self._certificates = _certificates(settings)
         self._newcomers: set[Newcomer] = set()
-        self._health = Health(
-            {"/healthz": self._alive, "/readyz": self._readiness}, settings.proxy_protocol
-        )
         self._health_listener: asyncio.Server | None = None
         self._unready: str | None = "starting"
         self._numbers = itertools.count(1)
@@ -85,11 +85,16 @@ class Node:
         self._unanswered: set[Connection] = set()
         """Private connections that a stopping node still has answers for."""
         self._answered = asyncio.Event()
+        self._slow = self._refused = 0
         self._surroundings = self._surround()
         exchange.attach(self._router)
         for name, partition in exchange.partitions.items():
             partition.attach(self._markets[name].feed)
             partition.attach(self._markets[name].recovery)
+        self.figures = Figures(
+            exchange, settings, crowd=self._crowd, ready=self._reason, port=self._port
+        )
+        self._health = Health(Pages(self.figures).by_path(), settings.proxy_protocol)
         exchange.when_room(self._resume)
         exchange.when_failed(self._failed)
 
@@ -99,6 +104,7 @@ class Node:
         Health checks are answered from the beginning, since the engine may have to wait.
         """
         settings = self._settings
+        self.figures.start()
         try:
             if settings.health:
                 await self._listen_for_health(settings.health)
@@ -158,10 +164,10 @@ class Node:
                 if self._connections:
                     await self._gone.wait()
         except TimeoutError:
-            log.warning(
-                "cutting off %d clients that do not read, or whose answers do not come",
-                len(self._connections),
-            )
+            count = len(self._connections)
+            text = "cutting off %d clients that do not read, or whose answers do not come"
+            log.warning(text, count, extra=told(LogEvent.CLIENT_SLOW, count=count))
+        limits_hit.flush()
         await self.abort("the server stopped")
 
     async def abort(self, reason: str) -> None:
@@ -176,6 +182,7 @@ class Node:
             connection.abort(reason)
         if self._connections:
             await self._gone.wait()
+        self.figures.stop()
         await self._tasks.close()
         await self._exchange.close()
 
@@ -183,6 +190,11 @@ class Node:
 
     def opened(self, connection: Connection) -> Refusal | None:
         """Count a connection, unless a limit is reached."""
+        refusal = self._admit(connection)
+        self._refused += refusal is not None
+        return refusal
+
+    def _admit(self, connection: Connection) -> Refusal | None:
         if self._full() or self._stopping is not None:
             return Refusal(ErrorCode.LIMIT, TOO_MANY, limit=Limit.CONNECTIONS)
         address = connection.address
@@ -208,6 +220,7 @@ class Node:
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self.finished(connection)
+        self._slow += connection.slow
         del self._connections[connection]
         self._addresses.remove(connection.address)
         if not self._connections:
@@ -224,6 +237,11 @@ class Node:
 
     def refuses(self, newcomer: Newcomer) -> str | None:
         """Count what may become a connection; a few more than may are heard, to be told so."""
+        reason = self._turn_away(newcomer)
+        self._refused += reason is not None
+        return reason
+
+    def _turn_away(self, newcomer: Newcomer) -> str | None:
         count = len(self._connections) + len(self._newcomers)
         if count >= self._max_connections + TO_REFUSE or self._stopping is not None:
             return TOO_MANY
@@ -247,19 +265,23 @@ class Node:
         for newcomer in list(self._newcomers):
             newcomer.abort()
 
-    # Health
+    # What its figures ask for
 
-    def _alive(self) -> Answer:
-        return Answer(HTTPStatus.OK, "ok\n")
-
-    def _readiness(self) -> Answer:
-        """Whether new connections are welcome. No matter for those that there are."""
+    def _reason(self) -> str | None:
+        """Why it is not ready; None if it is."""
         reason = self._unready or self._exchange.ready
-        if reason is None and self._full():
-            reason = "too many connections"
-        if reason is None:
-            return Answer(HTTPStatus.OK, "ready\n")
-        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{reason}\n")
+        return TOO_MANY if reason is None and self._full() else reason
+
+    def _crowd(self) -> Crowd:
+        privates, named = len(self.private_connections()), self._router.named
+        public = len(self._connections) - privates
+        return Crowd(privates, named, public, self._slow, self._refused)
+
+    def _port(self, kind: str) -> int:
+        """The port that there is or, before there is one, the port that is asked for."""
+        if len(self._listeners) == 2:
+            return self.port(kind)
+        return self._settings.private if kind == "private" else self._settings.public
 
     # Commands
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from wood.exchange.exchange import Exchange
 from wood.model.commands import CloseSession, Command, OpenSession, Refuse
-from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
+from wood.model.errors import ErrorCode, JournalTrimmed, Limit, Refusal
 from wood.model.events import LoginRefused, Places, SessionOpened
+from wood.model.log_events import LogEvent, told
 from wood.node.connection import FEW, LINES_TURN, Connection, Owner, Pause
+from wood.node.connection_log import say_login_refused, say_named
 from wood.node.failures import Failures
-from wood.node.log_lines import failed_logins, logins
+from wood.node.limits_hit import limits_hit
 from wood.node.pulse import Pulse
 from wood.node.replay import replay
 from wood.node.router import Router
@@ -98,7 +100,7 @@ class PrivateConnection(Connection):
                 self._pulse.said()
             waiting = self.unsent() if Pause.OUTPUT in self.pauses else 0
         if waiting > self._node.settings.output_limit:
-            self.abort("too slow: its reports pile up unread")
+            self.too_slow("its reports pile up unread")
 
     def write(self, data: bytes) -> None:
         """Send, or buffer, `data`."""
@@ -137,8 +139,7 @@ class PrivateConnection(Connection):
     def logged_in(self, event: SessionOpened, places: Places) -> bytes | None:
         """Go on under a name; if there is something to replay, that comes before the answer."""
         session, encodings = self.session, self._node.encodings
-        tell = log.info if event.operator else logins.info
-        tell("%s %s is %s, in session %s", self.kind, self.name, event.participant, event.session)
+        say_named(self, event)
         session.logged_in(event)
         self._login_due = False
         self._stop_waiting()
@@ -192,12 +193,10 @@ class PrivateConnection(Connection):
             self._leave()
             return
         delay = 0.0
+        say_login_refused(self, event.code, self.session.claimed)
         if event.code is ErrorCode.UNAUTHORIZED:
             failed = self._node.failures.delay(self.address)
             delay = 0.0 if self._deaf else failed
-            failed_logins.warning(
-                "%s %s from %s: a login failed", self.kind, self.name, self.source.host
-            )
             if delay and not self._node.failures.wait(self.address):
                 self.dismiss(event.code, event.text)
                 return
@@ -263,6 +262,14 @@ class PrivateConnection(Connection):
             self.hear_later(self.session.rest)
         self.could_not_be_read(self.session.unreadable)
         self._say(commands)
+
+    def whose(self) -> str:
+        """The participant, perhaps one without a name."""
+        return self.session.participant
+
+    def limited(self, limit: Limit, symbol: str | None) -> None:
+        """Something was refused for a limit."""
+        limits_hit.note(limit, self.session.participant, self.source.client, symbol)
 
     def flooded(self, text: str) -> None:
         """Say why; its orders are cancelled if it asked for that."""
@@ -380,6 +387,8 @@ class PrivateConnection(Connection):
             if isinstance(command, Refuse):
                 why = command.code, command.text, command.order_id
                 self.write(self.reports.error(*why, None, command.limit, command.retry_after))
+                if command.limit is not None:
+                    self.limited(command.limit, None)
         return [command for command in commands if not isinstance(command, Refuse)]
 
     # Heartbeats
@@ -401,11 +410,12 @@ class PrivateConnection(Connection):
             self.write(answer)
             await self._tell_again(passed, at_login=False)
         except JournalTrimmed as error:
-            log.warning("%s %s: %s", self.kind, self.name, error)
+            log.warning("%s %s: %s", self.kind, self.name, error, extra=told(LogEvent.ERROR))
             self._replay = None
             self.dismiss(ErrorCode.UNAVAILABLE, "the journal was cut meanwhile; log in again")
         except Exception:
-            log.exception("%s %s: the replay failed", self.kind, self.name)
+            failed = told(LogEvent.ERROR)
+            log.exception("%s %s: the replay failed", self.kind, self.name, extra=failed)
             self.abort("the replay failed")
         else:
             self._replay = None

@@ -43,6 +43,11 @@ class Source(NamedTuple):
     host: str
     port: int
 
+    @property
+    def client(self) -> str:
+        """As the log has it: address and port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 class Header(NamedTuple):
     """A whole header."""

@@ -8,7 +8,9 @@ from contextlib import aclosing
 
 from wood.model.errors import ErrorCode, JournalTrimmed, Refusal
 from wood.model.instruments import Instruments
+from wood.model.log_events import LogEvent, told
 from wood.node.connection import Connection, Owner, Pause
+from wood.node.limits_hit import limits_hit
 from wood.node.market import Market
 from wood.node.subscriber import Channel, Subscriber
 from wood.node.throttle import Allowance
@@ -148,7 +150,7 @@ class PublicConnection(Connection):
     def overflow(self) -> None:
         """Close a client that is too slow."""
         self._leave_markets()
-        self.abort("too slow: too many trades and levels wait for it")
+        self.too_slow("too many trades and levels wait for it")
 
     def _understand(self) -> None:
         # The answer to `subscribe` may bring us back here, through `live`, before it is finished.
@@ -167,6 +169,8 @@ class PublicConnection(Connection):
             except Refusal as refusal:
                 why = refusal.code, refusal.text, self._encoding
                 self.write(error(*why, refusal.limit, refusal.retry_after))
+                if refusal.limit is not None:
+                    limits_hit.note(refusal.limit, "", self.source.client, None)
                 if refusal.code is ErrorCode.RATE:
                     self.slow_down(refusal.retry_after or 0)
             if isinstance(said, Unreadable) and said.fatal:
@@ -284,7 +288,10 @@ class PublicConnection(Connection):
         except JournalTrimmed as trimmed:
             self._give_up(f"what it missed cannot be told: {trimmed}")
         except Exception:
-            log.exception("%s %s: what it missed cannot be read", self.kind, self.name)
+            failed = told(LogEvent.ERROR)
+            log.exception(
+                "%s %s: what it missed cannot be read", self.kind, self.name, extra=failed
+            )
             self._give_up("what it missed cannot be read")
         else:
             self._resuming = None

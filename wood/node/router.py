@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Protocol
 
-from wood.model.errors import ErrorCode
+from wood.model.errors import ErrorCode, Limit
 from wood.model.events import (
     AllCanceled,
     Batch,
@@ -28,6 +28,7 @@ from wood.model.events import (
     StateChanged,
     Trade,
 )
+from wood.model.log_events import LogEvent, told
 from wood.wire.reports import Reports
 
 log = logging.getLogger("wood.node")
@@ -61,6 +62,9 @@ class Recipient(Protocol):
     def login_refused(self, event: LoginRefused) -> None:
         """It stays without a name."""
 
+    def limited(self, limit: Limit, symbol: str | None) -> None:
+        """Something of it was refused for a limit."""
+
     def slow_down(self, retry_after: int) -> None:
         """It said more than it may: before so many microseconds all it says will be refused."""
 
@@ -81,6 +85,11 @@ class Router:
         self._touched: list[Recipient] = []
         self._unseen: Iterator[Event] = iter(())  # what `_seq_before` has not looked at
         self._seen = 0
+
+    @property
+    def named(self) -> int:
+        """How many connections have logged in."""
+        return len(self._named)
 
     def add(self, participant: str, session: str, connection: Recipient) -> None:
         """Begin to route to `connection`."""
@@ -175,7 +184,8 @@ class Router:
             self._session_opened(event, answered)
             return
         if isinstance(event, StateChanged):
-            log.warning(
+            # All nodes say so; to Graylog the reader of the market does, once.
+            log.info(
                 "%s is %s from number %d on (%s)",
                 *(event.symbol, event.state, event.seq, event.reason),
             )
@@ -193,7 +203,12 @@ class Router:
                 if event.code is ErrorCode.UNAVAILABLE and event.order_id is None:
                     answered.append(asker)  # it may have been a query
             case StateAnswered():
-                log.warning("%s has %s %s", event.participant, event.symbol, event.state)
+                what = {"symbol": event.symbol, "state": event.state}
+                log.warning(
+                    "%s has %s %s",
+                    *(event.participant, event.symbol, event.state),
+                    extra=told(LogEvent.OPERATOR_ACTED, participant=event.participant, **what),
+                )
                 self._put(asker, asker.reports.state(event))
             case AllCanceled():
                 self._put(asker, asker.reports.all_canceled(event))
@@ -215,6 +230,8 @@ class Router:
     def _refused(self, asker: Recipient, event: CommandRefused) -> None:
         why = event.code, event.text, event.order_id, event.symbol
         self._put(asker, asker.reports.error(*why, event.limit, event.retry_after))
+        if event.limit is not None:
+            asker.limited(event.limit, event.symbol)
         if event.code is ErrorCode.RATE and event.retry_after is not None:
             asker.slow_down(event.retry_after)
 

@@ -74,6 +74,8 @@ class Session:
         """The participant that the client's certificate names, `NOBODY` if it names none; None
         without one.
         """
+        self.claimed: str | None = None
+        """Who it said last that it is, whether or not that is so."""
         self.packed = False
         """Whether the client speaks MessagePack; known from its first byte on."""
         self._instruments = instruments
@@ -331,6 +333,7 @@ class Session:
         name, heartbeat = message.participant, message.heartbeat
         if not is_name(name):
             raise Refusal(ErrorCode.INVALID, f"participant must be {NAME_RULE}")
+        self.claimed = name
         if self.certified == NOBODY:
             raise Refusal(ErrorCode.UNAUTHORIZED, "the certificate names no participant")
         if self.certified is not None and self.certified != name:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
+from wood.model.log_events import LogEvent, told
 from wood.node.addresses import group
 from wood.node.certificates import named, said
 from wood.node.connection import UNKNOWN, Connection, source_of
@@ -121,7 +122,8 @@ class Tls(asyncio.Protocol):
         self._refuse(f"no TLS handshake within {HANDSHAKE:g} seconds")
 
     def _refuse(self, reason: str, lines: FewLines = bad_beginnings) -> None:
-        lines.warning("a connection from %s port %s closed: %s", *self.source, reason)
+        extra = told(LogEvent.CONNECTION_REFUSED, client=self.source.client, reason=reason)
+        lines.warning("a connection from %s port %s closed: %s", *self.source, reason, extra=extra)
         self.abort()
 
     def _leave(self) -> None:
@@ -143,9 +145,10 @@ class Tls(asyncio.Protocol):
                     return
         except ssl.SSLError as error:
             self.flush()  # the alert, which says why
-            text = said(error)
+            text = f"no TLS handshake: {said(error)}"
+            extra = told(LogEvent.CONNECTION_REFUSED, client=self.source.client, reason=text)
             bad_beginnings.warning(
-                "a connection from %s port %s closed: no TLS handshake: %s", *self.source, text
+                "a connection from %s port %s closed: %s", *self.source, text, extra=extra
             )
             self._leave()
             self._transport.close()

@@ -98,6 +98,7 @@ class Partition:
         keys, stored, since, who = self._keys, "", "0", secrets.token_hex(8)
         while True:
             everything = [keys.epochs, *keys.cleared, *keys.of(symbols_in(stored))]
+            everything += [keys.readers, keys.nodes]
             answer = await RESET.run(
                 self._client,
                 [*keys.fixed[:2], keys.beats, keys.placed, keys.leaving, *everything],

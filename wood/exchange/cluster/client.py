@@ -17,6 +17,7 @@ from wood.exchange.cluster.connections import MasterConnection, MasterConnection
 from wood.exchange.cluster.faults import FAILURES, Fault, as_broken, fault
 from wood.exchange.cluster.masters import ANONYMOUS, NoMaster, finder
 from wood.model.errors import ConfigError
+from wood.model.log_events import LogEvent, told
 
 __all__ = [
     "FAILURES",
@@ -149,7 +150,8 @@ async def check_server(client: Client, url: str, *, persist: bool) -> None:
     if persist and not info.get("aof_enabled", 1):
         log.warning(
             "--persist, but the append-only file of Redis is off: "
-            "when Redis stops, the book is gone (set appendonly to yes)"
+            "when Redis stops, the book is gone (set appendonly to yes)",
+            extra=told(LogEvent.ERROR),
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -44,6 +45,7 @@ from wood.model.events import (
     Snapshot,
 )
 from wood.model.instruments import PARTITION, Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -126,14 +128,19 @@ class ClusterExchange(Partition):
         )
         self._grace = grace
         self._journal = StoredJournal(self._client, keys, instruments)
-        self._writer = Writer(self._fast, keys, instruments, self._membership, self, max_queue)
-        self._follower = Follower(self._client, keys, self._journal, self)
+        self._writer = Writer(
+            self._fast, keys, instruments, self._membership, self, max_queue, self.vitals
+        )
+        self._follower = Follower(self._client, keys, self._journal, self, self.vitals)
+        self._handed_over: dict[tuple[str, int], float] = {}
+        """Batches of this node's that were not told yet, by writer and number; since when."""
         self._tasks: list[asyncio.Task[None]] = []
         self._beat_now = asyncio.Event()
         self._progress = asyncio.Event()
         self._own = 0  # the last entry that is this node's own
         self._own_events: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
         self._away = False
+        self._away_since = 0.0
         self._past = asyncio.Semaphore(READERS)
         self._failure: Exception | None = None
 
@@ -158,6 +165,10 @@ class ClusterExchange(Partition):
         self._run(self._follower.keep_up)
         self._run(self._writer.run)
 
+    def report_by(self, call: Callable[[], bytes]) -> None:
+        """Send it with beats, about once a second."""
+        self._membership.report_by(call)
+
     def submit(self, commands: Sequence[Command]) -> str | None:
         """Queue commands for the next batch, which leaves when the last one is answered."""
         self._writer.submit(commands)
@@ -166,6 +177,11 @@ class ClusterExchange(Partition):
             # Its participant may be due before anybody beats again.
             asyncio.get_running_loop().call_later(self._grace + SLACK, self.beat_soon)
         return self.name if self._writer.full else None
+
+    @property
+    def writer(self) -> str:
+        """This node's id as a writer."""
+        return self._membership.writer
 
     @property
     def ready(self) -> str | None:
@@ -235,14 +251,18 @@ class ClusterExchange(Partition):
                 await self._membership.leave()
         except (*FAILURES, TimeoutError):
             if self._membership.writer:
-                log.warning("could not tell Redis that this node leaves: its lease has to run out")
+                log.warning(
+                    "could not tell Redis that this node leaves: its lease has to run out",
+                    extra=told(LogEvent.ERROR),
+                )
         await self._fast.aclose()
         await self._client.aclose()
 
     # What the writer says
 
-    def under_way(self, writer: str, number: int) -> None:
+    def under_way(self, writer: str, number: int, since: float) -> None:
         """Its entry waits for the answers to its queries, which come only with the reply."""
+        self._handed_over[writer, number] = since
         self._follower.sequence.held.add((writer, number))
 
     def decided(self, writer: str, number: int, outcome: Decided | DecidedBefore) -> None:
@@ -260,10 +280,18 @@ class ClusterExchange(Partition):
     def refused(self, commands: Sequence[Command]) -> None:
         """Say so to those who asked. It stands in no journal, for nothing can be written."""
         self._tell_in_turn([_refusal(c) for c in commands if not isinstance(c, Sweep)])
+        self._handed_over.popitem()  # what was sent last
+        self._answered()
 
     def heard(self, heartbeats: Sequence[Command]) -> None:
         """Answer those who only want to know that they are heard."""
         self._tell_in_turn([HeartbeatAnswered(c.participant, c.session) for c in heartbeats])
+        self._answered()
+
+    def _answered(self) -> None:
+        """Note since when what is left has waited."""
+        waiting = next(iter(self._handed_over.values()), None)
+        self.vitals.waiting_since = self._writer.oldest if waiting is None else waiting
 
     def _tell_in_turn(self, events: list[Event]) -> None:
         """Tell what stands in no journal, but not before the answers to what was asked earlier."""
@@ -281,6 +309,8 @@ class ClusterExchange(Partition):
         """Nobody can say what became of what this node had under way."""
         self._follower.sequence.held.clear()
         self._own = 0
+        self._handed_over.clear()
+        self._answered()
         self._follower.start_again("this node comes back as a new one")
 
     def room(self) -> None:
@@ -302,12 +332,17 @@ class ClusterExchange(Partition):
 
     def _fence(self, reason: str) -> None:
         if not self._writer.dead:
-            log.warning("%s: what it had not sent is dropped", reason)
+            fenced = told(LogEvent.NODE_FENCED, partition=self.name, reason=reason)
+            log.warning("%s: what it had not sent is dropped", reason, extra=fenced)
             self._writer.fence()
 
     def apply(self, batch: Batch) -> None:
         """Hand a batch to the readers."""
         self._tell(batch)
+        since = self._handed_over.pop((batch.writer, batch.number), None)
+        if since is not None:
+            self.vitals.submit.observe(time.monotonic() - since)
+            self._answered()
         self._tell_own_events()
         self._progress.set()
 
@@ -329,7 +364,9 @@ class ClusterExchange(Partition):
         for reader in self._readers:
             reader.reset(snapshot)
         self._own = min(self._own, self._follower.sequence.batch)
+        self._handed_over.clear()
         self._writer.open()
+        self._answered()
         self._progress.set()
 
     def beat_soon(self) -> None:
@@ -349,19 +386,31 @@ class ClusterExchange(Partition):
             except FAILURES as error:
                 if fault(error) is Fault.BROKEN:
                     raise
-                if not self._away:
-                    log.warning("Redis does not answer as it should (%s): waiting for it", error)
-                self._away = True
+                self._redis_is_away(error)
             else:
-                if self._away:
-                    log.warning("Redis answers again")
-                self._away = False
+                self._redis_is_back()
             try:
                 async with asyncio.timeout(MORE_DUE if due else interval):
                     await self._beat_now.wait()
             except TimeoutError:
                 pass
             self._beat_now.clear()
+
+    def _redis_is_away(self, error: Exception) -> None:
+        if not self._away:
+            self._away, self._away_since = True, time.monotonic()
+            self.vitals.outages += 1
+            self.vitals.away = True
+            lost = told(LogEvent.REDIS_LOST, partition=self.name, reason=str(error))
+            text = "Redis does not answer as it should (%s): waiting for it"
+            log.warning(text, error, extra=lost)
+
+    def _redis_is_back(self) -> None:
+        if self._away:
+            self._away = self.vitals.away = False
+            lasted = round((time.monotonic() - self._away_since) * 1000, 3)
+            back = told(LogEvent.REDIS_BACK, partition=self.name, duration_ms=lasted)
+            log.warning("Redis answers again", extra=back)
 
     def _sweep(self) -> None:
         self._writer.submit([SWEEP])

@@ -18,7 +18,9 @@ from wood.exchange.cluster.journal import Stored, StoredJournal
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import State
 from wood.exchange.cluster.sequence import Sequence
+from wood.exchange.vitals import Vitals
 from wood.model.events import Batch, Snapshot
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -54,13 +56,21 @@ class Target(Protocol):
 class Follower:
     """Keeps a `Target` on the present state of the journal."""
 
-    def __init__(self, client: Client, keys: Keys, journal: StoredJournal, target: Target) -> None:
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        journal: StoredJournal,
+        target: Target,
+        vitals: Vitals | None = None,
+    ) -> None:
         self.sequence = Sequence()
         self.partition_id = ""
         self._client = client
         self._keys = keys
         self._journal = journal
         self._target = target
+        self._vitals = vitals or Vitals()
         self._behind = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._moved = asyncio.Event()  # the subscription is to be made anew
@@ -191,6 +201,7 @@ class Follower:
             forked = lost is not None
         if lost is None:
             self.advance()  # what waited until its epoch was known
+        filled = False
         while lost is None and sequence.batch < state.batch:
             entries = await self._journal.after(sequence.position)
             if not entries or entries[0].batch > sequence.batch + 1:
@@ -202,12 +213,19 @@ class Follower:
             for entry in entries:
                 sequence.offer(entry)
             self.advance()
+            if sequence.batch > reached and not filled:
+                filled = True
+                self._vitals.gaps += 1
             if sequence.batch == reached:
                 return  # the next is one that waits for its answers
         if lost is not None:
-            log.warning("%s: starting again from a snapshot", lost)
+            again = told(
+                LogEvent.NODE_RESYNCHRONISED, partition=self._journal.partition, reason=lost
+            )
+            log.warning("%s: starting again from a snapshot", lost, extra=again)
             await self._target.stop_sending(forked)
             await self.begin()
+            self._vitals.resyncs += 1
 
     async def _lost(self, state: State, before: int) -> str | None:
         """Why this node cannot go on from where it is, None if it can.
@@ -221,16 +239,34 @@ class Follower:
             epochs = await self._journal.epochs()
             places = [p for p, (epoch, _, _) in enumerate(epochs) if epoch == sequence.epoch]
             if not places:
+                self._vitals.forks += 1
                 return "Redis has forgotten the epoch of this node"
             rest = epochs[places[-1] :]
             ends = [start for _, _, start in rest[1:]]
             # Here and not before: entries of the old epoch may have come meanwhile.
             if ends and sequence.batch > ends[0]:
-                return f"Redis lost the last {sequence.batch - ends[0]} batches"
+                return self._forked(sequence.batch - ends[0])
             sequence.trust(dict(zip((epoch for epoch, _, _ in rest), [*ends, None], strict=True)))
         elif state.batch < before:
-            return f"Redis lost the last {before - state.batch} batches"
+            return self._forked(before - state.batch)
         return None
+
+    def _forked(self, batches: int) -> str:
+        """Say that the last `batches` did not happen; return that in a few words."""
+        self._vitals.forks += 1
+        at, reason = self.sequence, f"Redis lost the last {batches} batches"
+        log.warning(
+            "%s: not all that was told up to number %d of epoch %d is history now",
+            *(reason, at.seq, at.epoch),
+            extra=told(
+                LogEvent.JOURNAL_FORKED,
+                partition=self._journal.partition,
+                epoch=at.epoch,
+                seq=at.seq,
+                count=batches,
+            ),
+        )
+        return reason
 
     async def take(self) -> Stored:
         """The books as they stand. Raises what the client raises."""

@@ -31,6 +31,13 @@ has a time to live. Nothing else in the database is ever touched.
                             the last trade in ticks
     rates           zset    participant -> when its bucket of messages is full again, in
                             microseconds; those that are full are removed
+    readers         hash    durable reader -> [journal id, epoch, seq, batch, time, kept at]: after
+                            which batch it goes on, both times in microseconds. Trimming does not
+                            pass the slowest one, up to a cap. A first node that clears the book
+                            leaves them, since who comes back shall know what it missed
+    nodes           hash    writer -> [name, when, report]: what a node said of itself with its last
+                            beats, a `NodeReport`. It stays when the node dies, for a day or until
+                            another of that name beats; who leaves takes it along
     partitions      hash    partition -> its tag; under the tag `main` only, and not for that itself
     listed          hash    symbol -> its partition, and `*` -> the default symbol; where there are
                             several partitions, under the tag `main` only, until `wood reset`
@@ -60,7 +67,7 @@ PREFIX = "wood"
 _FIXED = (
     *("meta", "writers", "epochs", "journal", "marks", "open", "owned"),
     *("participants", "sessions", "present", "placed", "leaving"),
-    *("state", "limits", "rates"),
+    *("state", "limits", "rates", "readers"),
 )
 _BY_INSTRUMENT = ("bids", "asks", "orders", "levels", "positions")
 
@@ -74,13 +81,14 @@ class Keys:
         """Those that every batch needs, in the order in which `decide.lua` has them."""
         self.meta, self.writers, self.epochs, self.journal, *_ = self.fixed
         self.participants, self.sessions, _, self.placed, self.leaving = self.fixed[7:12]
-        self.state, self.limits, self.rates = self.fixed[12:]
+        self.state, self.limits, self.rates, self.readers = self.fixed[12:]
         self.beats = self._start + "beats"
+        self.nodes = self._start + "nodes"
         self.partitions = self._start + "partitions"
         self.listed = self._start + "listed"
-        kept = self.participants, self.limits
+        kept = self.participants, self.limits, self.readers
         self.cleared = [key for key in self.fixed[3:] if key not in kept]
-        """Those that go when the book is cleared, beside the first three and the instruments'."""
+        """What goes when a node clears the book, beside the first three and the instruments'."""
 
     def of(self, symbols: Iterable[str]) -> list[str]:
         """The keys of instruments: bids, asks, orders, levels and positions of each."""

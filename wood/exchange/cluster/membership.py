@@ -3,7 +3,11 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.msgpack import Decoder
 
 from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
 from wood.exchange.cluster.keys import Keys
@@ -12,6 +16,7 @@ from wood.exchange.cluster.scripts import BEAT, JOIN, LEAVE
 from wood.exchange.sessions import GRACE, Auth
 from wood.model.errors import ConfigError
 from wood.model.instruments import Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -26,6 +31,19 @@ LONGEST_INTERVAL = 1.0
 
 ASK_AGAIN = 0.05
 """Seconds until one who waits for a sign of life looks again."""
+
+
+REPORTS = 0.9
+"""Seconds from report to report at least, also of one who beats more often."""
+
+
+class _Named(Struct):
+    """What has to be known of a report to keep it."""
+
+    name: str
+
+
+_name_in = Decoder(_Named).decode
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,7 @@ class Membership:
         """Seconds from beat to beat."""
         self._client = client
         self._keys = keys
+        self._partition = instruments.default.partition
         self._rules = rules_text(instruments, *limits, lease, auth, grace, max_rate)
         self._market = market_text(instruments)
         self._limits = limits
@@ -81,6 +100,12 @@ class Membership:
         self._times = int(lease * 1e6), int(2 * self.interval * 1e6), int(grace * 1e6)
         self._auth = auth
         self._max_rate = max_rate
+        self._report: Callable[[], bytes] | None = None
+        self._reported = -REPORTS  # the event loop's time of the last report
+
+    def report_by(self, call: Callable[[], bytes]) -> None:
+        """Send with beats what `call` returns, a `NodeReport` in MessagePack."""
+        self._report = call
 
     async def join(self, *, starting: bool) -> None:
         """Become a writer under a new id. A node that starts may be the first and clear the book.
@@ -96,8 +121,9 @@ class Membership:
                 case "joined", first, orders, persisted:
                     self.writer = self._candidate
                     if first == "1" and not starting:
-                        log.warning("nothing is left in Redis: the book is EMPTY")
-                    _say_cleared(int(orders), persisted == "1")
+                        empty = told(LogEvent.BOOK_CLEARED, partition=self._partition)
+                        log.warning("nothing is left in Redis: the book is EMPTY", extra=empty)
+                    self._say_cleared(int(orders), persisted == "1")
                     return
                 case "other", stored:
                     pass
@@ -136,21 +162,40 @@ class Membership:
     async def beat(self) -> State | None:
         """Show that this node lives; declare dead who does not. None if there is no partition."""
         keys, writer = self._keys, self.writer
-        where = [*keys.fixed[:3], keys.beats, keys.placed, keys.leaving]
-        answer = await BEAT.run(self._client, where, writer)
+        where = [*keys.fixed[:3], keys.beats, keys.placed, keys.leaving, keys.nodes]
+        answer = await BEAT.run(self._client, where, writer, *self._said())
         if not answer:
             return None
         alive, partition_id, epoch, seq, batch, time, dead, due = answer
         for name in dead:
-            log.warning("node %s has been silent for a lease: declared dead", name.decode())
+            self._say_lost(name.decode())
         place = (int(epoch), int(seq), int(batch), int(time))
         return State(writer, bool(alive), partition_id.decode(), *place, bool(due))
+
+    def _said(self) -> tuple[str, bytes]:
+        """The node's name and its report; empty if it has none, or told one just now."""
+        now = asyncio.get_running_loop().time()
+        if self._report is None or now - self._reported < REPORTS:
+            return "", b""
+        self._reported = now
+        try:
+            report = self._report()
+            return _name_in(report).name, report
+        except Exception:
+            # Whoever looks on shall not stop what it looks at.
+            log.exception("this node cannot say how it is, and says nothing of itself any more")
+            self._report = None
+            return "", b""
+
+    def _say_lost(self, writer: str) -> None:
+        lost = told(LogEvent.NODE_LOST, partition=self._partition, writer=writer)
+        log.warning("node %s has been silent for a lease: declared dead", writer, extra=lost)
 
     async def leave(self) -> None:
         """Be a writer no more, on purpose: nobody has to wait for the end of the lease."""
         keys = self._keys
         for name in filter(None, {self.writer, self._candidate}):
-            where = [keys.meta, keys.writers, keys.beats, keys.placed]
+            where = [keys.meta, keys.writers, keys.beats, keys.placed, keys.nodes]
             await LEAVE.run(self._client, where, name)
         self.writer = self._candidate = ""
 
@@ -166,9 +211,11 @@ class Membership:
                     raise
                 await back_off.wait()
 
-
-def _say_cleared(orders: int, persisted: bool) -> None:
-    if persisted:
-        log.warning("the book was persisted and is CLEARED: %d open orders are gone", orders)
-    elif orders:
-        log.info("first node of the cluster: a book of %d open orders is cleared", orders)
+    def _say_cleared(self, orders: int, persisted: bool) -> None:
+        gone = told(LogEvent.BOOK_CLEARED, partition=self._partition, count=orders)
+        if persisted:
+            text = "the book was persisted and is CLEARED: %d open orders are gone"
+            log.warning(text, orders, extra=gone)
+        elif orders:
+            text = "first node of the cluster: a book of %d open orders is cleared"
+            log.info(text, orders, extra=gone)

@@ -31,11 +31,12 @@ class Script:
 
 DECIDE = Script(
     *("epoch", "decide", "books", "rules", "limits", "positions"),
-    *("trade", "checks", "orders", "lists", "sessions", "sweep", "batch", "write"),
+    *("trade", "checks", "orders", "lists", "sessions", "sweep", "batch", "trim", "write"),
 )
 JOIN = Script("epoch", "members", "join")
 BEAT = Script("epoch", "members", "beat")
 LEAVE = Script("epoch", "members", "leave")
+KEEP = Script("epoch", "keep")
 RESET = Script("epoch", "members", "reset")
 PARTICIPANT = Script("epoch", "participant")
 RIGHTS = Script("rights")

@@ -7,20 +7,24 @@ and the commands with it, only on the word of an error that proves that it never
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from wood.exchange.arrivals import Arrivals
 from wood.exchange.cluster.client import FAILURES, BackOff, Client, Fault, fault
 from wood.exchange.cluster.formats import EncodedBatch, Entry, decode_entry, encode_batch
 from wood.exchange.cluster.keys import Keys
 from wood.exchange.cluster.membership import Membership
 from wood.exchange.cluster.scripts import DECIDE
 from wood.exchange.cluster.trading import TradingTexts
+from wood.exchange.vitals import Vitals
 from wood.model.commands import CloseSession, Command, Heartbeat, ListInstruments, ListOrders
 from wood.model.instruments import Instruments
+from wood.model.log_events import LogEvent, told
 
 log = logging.getLogger("wood.redis")
 
@@ -69,8 +73,8 @@ Outcome = Decided | DecidedBefore | Fenced | Refused
 class Target(Protocol):
     """Who hears of outcomes."""
 
-    def under_way(self, writer: str, number: int) -> None:
-        """A batch is about to leave."""
+    def under_way(self, writer: str, number: int, since: float) -> None:
+        """A batch is about to leave, whose first command was handed over at `since`."""
 
     def decided(self, writer: str, number: int, outcome: Decided | DecidedBefore) -> None:
         """It was taken."""
@@ -101,6 +105,8 @@ class _State(Enum):
 class _Sent:
     number: int
     commands: list[Command]
+    since: float
+    """When the first of them was handed over."""
     outcome: "asyncio.Task[Outcome]"
 
 
@@ -115,6 +121,7 @@ class Writer:
         membership: Membership,
         target: Target,
         max_queue: int,
+        vitals: Vitals,
     ) -> None:
         self.idle = asyncio.Event()
         """Set while everything submitted has been sent and answered."""
@@ -127,10 +134,16 @@ class Writer:
         self._target = target
         self._max_queue = max_queue
         self._queue: deque[Command] = deque()
+        self._arrivals = Arrivals()
+        self._since = 0.0  # when the first command came that has not been looked at
+        self._sent = 0  # commands that are under way
+        self._vitals = vitals
         self._was_full = False
         self._work = asyncio.Event()
         self._number = 0
         self._refused = False
+        self._refused_since = 0.0
+        self._partition = instruments.default.partition
         self._state = _State.OPEN
         self._quiet = asyncio.Event()  # closed, and nothing is under way
         self._key_lists = {symbol: keys.of([symbol]) for symbol in self._symbols}
@@ -152,9 +165,23 @@ class Writer:
         """Whether this node was found dead and has not come back yet."""
         return self._state is _State.DEAD
 
+    @property
+    def oldest(self) -> float | None:
+        """By `time.monotonic`: since when the first of the queue waits; None: nothing waits."""
+        if self._arrivals.count:
+            return self._arrivals.oldest
+        return self._since if self._queue else None
+
     def submit(self, commands: Sequence[Command]) -> None:
         """Queue commands; unless `close` was called: then those who said them will be told."""
-        self._queue.extend(commands if self._state is _State.OPEN else _closings(commands))
+        queue, vitals = self._queue, self._vitals
+        if len(queue) <= self._arrivals.count:
+            self._since = time.monotonic()
+        queue.extend(commands if self._state is _State.OPEN else _closings(commands))
+        vitals.commands += len(commands)
+        vitals.waiting = len(queue) + self._sent
+        if vitals.waiting_since is None:
+            vitals.waiting_since = self.oldest
         if self.full:
             self._was_full = True
         if self._queue:
@@ -168,6 +195,7 @@ class Writer:
         kept = _closings(self._queue)
         self._queue.clear()
         self._queue.extend(kept)
+        self._look_at_queue()
         self._work.set()
 
     async def quiet(self) -> None:
@@ -210,26 +238,31 @@ class Writer:
     async def _finish(self, sent: _Sent) -> _Sent | None:
         """See a batch to its end; the next one, if that has been sent meanwhile."""
         outcome = await sent.outcome
+        self._sent = 0
         following: _Sent | None = None
         if isinstance(outcome, Fenced):
             if not self.dead:
-                log.warning("this node was declared dead, or Redis lost what it wrote")
+                reason = "this node was declared dead, or Redis lost what it wrote"
+                fenced = told(LogEvent.NODE_FENCED, partition=self._partition, reason=reason)
+                log.warning(reason, extra=fenced)
             self.fence()
-            self._put_back(sent.commands)
+            self._put_back(sent.commands, sent.since)
         elif isinstance(outcome, Refused):
-            await self._refuse(sent.commands, outcome.reason)
+            await self._refuse(sent, outcome.reason)
         else:
             if self._refused:
-                log.warning("Redis writes again")
+                self._say_it_writes()
             self._refused = False
             self._number = sent.number
-            self._put_back(sent.commands[outcome.taken :])
+            self._vitals.batch_size.observe(outcome.taken)
+            self._put_back(sent.commands[outcome.taken :], sent.since)
             following = self._send()
             # The next batch is on its way before the events of this one are told.
             await asyncio.sleep(0)
             if isinstance(outcome, DecidedBefore):
                 # The answers to queries went with the connection; nothing else is lost.
-                self._put_back([c for c in sent.commands[: outcome.taken] if _is_query(c)])
+                queries = [c for c in sent.commands[: outcome.taken] if _is_query(c)]
+                self._put_back(queries, sent.since)
             self._target.decided(self._membership.writer, sent.number, outcome)
         self._look_for_room()
         return following
@@ -238,12 +271,14 @@ class Writer:
         queue = self._queue
         if not queue or self._state is not _State.OPEN or type(queue[0]) is Heartbeat:
             return None
+        self._look_at_queue()
         commands = [queue.popleft() for _ in range(min(len(queue), MAX_COMMANDS))]
-        number = self._number + 1
-        self._target.under_way(self._membership.writer, number)
+        number, since = self._number + 1, self._arrivals.take(len(commands)) or self._since
+        self._sent = len(commands)
+        self._target.under_way(self._membership.writer, number, since)
         batch = encode_batch(commands, self._symbols)
         self.outcome = asyncio.create_task(self._decide(number, batch))
-        return _Sent(number, commands, self.outcome)
+        return _Sent(number, commands, since, self.outcome)
 
     def _hear_heartbeats(self) -> None:
         """Nothing is under way that these would have to wait for: they need no batch."""
@@ -251,6 +286,7 @@ class Writer:
         while self._queue and type(self._queue[0]) is Heartbeat:
             heartbeats.append(self._queue.popleft())
         if heartbeats:
+            self._look_at_queue()
             self._target.heard(heartbeats)
             self._look_for_room()
 
@@ -263,6 +299,7 @@ class Writer:
         back_off = BackOff()
         doubt = False
         while True:
+            sent = time.monotonic()
             try:
                 answer = await DECIDE.run(
                     self._client,
@@ -270,6 +307,7 @@ class Writer:
                     *(self._membership.writer, number, batch.data, channels),
                     *(batch.tokens, trading),
                 )
+                self._vitals.redis.observe(time.monotonic() - sent)
                 break
             except FAILURES as error:
                 match fault(error):
@@ -288,23 +326,37 @@ class Writer:
                 return DecidedBefore(taken, entry_id.decode())
         return Fenced()
 
-    async def _refuse(self, commands: list[Command], reason: str) -> None:
+    async def _refuse(self, sent: _Sent, reason: str) -> None:
         """Say no to what was sent, but not to those who wait for an answer to go on or to go."""
+        commands = sent.commands
         if not self._refused:
-            log.warning("Redis refuses to write, and we to take orders: %s", reason)
+            self._refused_since = time.monotonic()
+            extra = told(LogEvent.REDIS_REFUSES, partition=self._partition, reason=reason)
+            log.warning("Redis refuses to write, and we to take orders: %s", reason, extra=extra)
         self._refused = True
         kept = [c for c in commands if _is_query(c) or isinstance(c, CloseSession)]
-        self._put_back(kept)
+        self._put_back(kept, sent.since)
         self._target.refused(
             [c for c in commands if not _is_query(c) and not isinstance(c, CloseSession)]
         )
         if kept:
             await asyncio.sleep(REFUSED_PAUSE)
 
-    def _put_back(self, commands: list[Command]) -> None:
+    def _say_it_writes(self) -> None:
+        lasted = round((time.monotonic() - self._refused_since) * 1000, 3)
+        writes = told(LogEvent.REDIS_WRITES, partition=self._partition, duration_ms=lasted)
+        log.warning("Redis writes again", extra=writes)
+
+    def _put_back(self, commands: list[Command], since: float) -> None:
         if self._state is not _State.OPEN:
             commands = _closings(commands)
         self._queue.extendleft(reversed(commands))
+        self._arrivals.put_back(len(commands), since)
+
+    def _look_at_queue(self) -> None:
+        """Note when the last commands came, or that some were thrown away."""
+        self._arrivals.look(len(self._queue), self._since)
+        self._vitals.waiting = len(self._queue) + self._sent
 
     async def _come_back(self) -> None:
         await self._membership.come_back()

@@ -77,7 +77,7 @@ async def _clear(client: Client, keys: Keys) -> None:
     """
     rules = await client.hget(keys.meta, "rules")
     symbols = symbols_in(rules.decode() if rules else "")
-    await client.unlink(keys.beats, *keys.fixed, *keys.of(symbols))
+    await client.unlink(keys.beats, keys.nodes, *keys.fixed, *keys.of(symbols))
     # Redis frees it beside its work, which would slow down what is measured next.
     back_off = BackOff()
     while (await client.info("memory")).get("lazyfree_pending_objects"):

@@ -25,7 +25,7 @@ local function new_side(zset)
 end
 
 for i = 1, #symbols do
-    local k = 11 + 5 * i
+    local k = 12 + 5 * i
     books[i] = {symbol = symbols[i], bids = new_side(KEYS[k]), asks = new_side(KEYS[k + 1]),
                 orders_key = KEYS[k + 2], levels_key = KEYS[k + 3], positions_key = KEYS[k + 4],
                 orders = {}, totals = {}, changed = {}, holdings = {}, held = {}, own_bounds = {}}

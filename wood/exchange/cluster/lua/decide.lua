@@ -15,6 +15,7 @@
 --       [13] state    hash    halted:<symbol> -> why, last:<symbol> -> price of its last trade
 --       [14] limits   hash    participant -> its own limits: symbol or "*" -> limits, a MessagePack map
 --       [15] rates    zset    participant -> when its bucket of messages is full again
+--       [16] readers  hash    durable reader -> how far it is: journal, epoch, seq, batch and more
 --       then five for each instrument of the batch, in the order of its symbols:
 --           bids      zset    "arrival participant id" -> minus the price
 --           asks      zset    "arrival participant id" -> the price

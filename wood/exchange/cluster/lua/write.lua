@@ -1,5 +1,7 @@
 -- Write back what was decided. Nothing before this has written anything.
 
+trim.prepare()
+
 -- A right that was taken away meanwhile would leave half of it written: all is asked for before.
 if redis.acl_check_cmd then
     local function may(...)
@@ -29,7 +31,8 @@ call('XADD', KEYS[4], id, 'b', entry)
 call('HSET', KEYS[2], writer, pack(number, taken, id))
 if new_epoch then begin_epoch(KEYS[3], epoch, first - 1, batch - 1) end
 
-do
+-- A function, since Lua has room for 200 local names.
+local function write_books()
     local owned, not_owned = {}, {}
     local owned_count, not_owned_count = 0, 0
     for i = 1, #books do
@@ -104,27 +107,14 @@ do
     each('HDEL', KEYS[6], none, #none)
 end
 
+write_books()
 write_sessions()
 write_states()
 write_rates()
 
--- The journal is cut in steps, by rows: refusals have no number, but take room.
-local step = kept >= 100 and kept / 100 or 1
-local now_rows = rows + (seq - first + 1) + unnumbered
-if math.floor(now_rows / step) > math.floor(rows / step) then
-    call('RPUSH', KEYS[5], pack(now_rows, id))
-    local cut
-    while true do
-        local mark = call('LINDEX', KEYS[5], 0)
-        local at, till = decode(mark)
-        if at > now_rows - kept then break end
-        cut = till
-        call('LPOP', KEYS[5])
-    end
-    if cut then call('XTRIM', KEYS[4], 'MINID', cut) end
-end
+if trim.due then trim.cut(id) end
 call('HSET', KEYS[1], 'seq', text(seq), 'batch', text(batch),
     'time', text(time), 'epoch', text(epoch), 'server', server,
-    'rows', text(now_rows), 'resting', text(resting))
+    'rows', text(trim.rows), 'resting', text(resting))
 call('SPUBLISH', ARGV[4] .. meta[11], entry)
 return {'ok', taken, entry, pack(answers)}
