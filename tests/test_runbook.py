@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 from tests.runbook import FIRST, Expected, Shell, sections
 from tests.support import ROOT, Server, create, eventually
 from tests.test_cluster_failures import ALWAYS
@@ -34,11 +34,11 @@ EXPECTED: dict[str, dict[str, Expected]] = {
     FIRST: {STATUS: Expected(WELL, "ready"), "wood alert --once": Expected(0, "")},
     "node-lost": {STATUS: Expected(NOT_WELL, r"node-lost.*declared dead")},
     "redis-unreachable": {
-        STATUS: Expected(UNKNOWN, "refused"),
+        STATUS: Expected(UNKNOWN, "(?i)refused"),
         ADMIN + "ping": Expected(1, "Connection refused"),
     },
     "journal-stalled": {
-        STATUS: Expected(NOT_WELL, "journal-stalled"),
+        'wood status --health "$NODE"': Expected(NOT_WELL, "journal-stalled"),
         ADMIN + "client unpause": Expected(0, "OK"),
         **SLOW_LOG,
         **PERSISTENCE,
@@ -65,7 +65,7 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         ADMIN + "config set maxmemory 0": Expected(0, "OK"),
         **PERSISTENCE,
     },
-    "node-not-ready": {STATUS: Expected(NOT_WELL, "redis is away")},
+    "node-not-ready": {STATUS: Expected(NOT_WELL, "node3.*too many connections")},
     "answers-slow": {
         ADMIN + "info commandstats": Expected(0, "cmdstat_evalsha|cmdstat_fcall"),
         **SLOW_LOG,
@@ -100,15 +100,21 @@ class Scene:
         self.redis = redis
         options = ("--persist", "--lease", "1")
         self.cluster = Cluster(start, redis.url, "wood", *options, nodes=0)
-        self.cluster.nodes = [self.cluster.start("--name", f"node{n}") for n in (1, 2)]
+        self.cluster.nodes = [self.cluster.start("--name", "node1")]
+        health = free_port()
+        self.cluster.nodes.append(self.cluster.start("--name", "node2", "--health", str(health)))
         self.shell = Shell(
-            folder, WOOD_REDIS=redis.url, REDIS_ADMIN=redis.url, REDIS_DIR=str(redis.folder)
-        )
+            folder, WOOD_REDIS=redis.url, REDIS_ADMIN=redis.url, REDIS_DIR=str(redis.folder),
+            NODE=f"127.0.0.1:{health}",
+        )  # fmt: skip
 
-    def said(self, pattern: str) -> None:
+    def said(self, pattern: str, command: str = STATUS) -> None:
         """Wait until `wood status` says so."""
-        command = f"{STATUS} 2>&1"
         eventually(lambda: bool(re.search(pattern, self.shell.run(command).stdout)), pattern)
+
+    def well(self) -> None:
+        """Wait until it says that all is well."""
+        eventually(lambda: self.shell.run(STATUS).returncode == WELL, "that all is well")
 
     def follow(self, name: str) -> None:
         """Run the commands of a section, in their order."""
@@ -147,7 +153,7 @@ def test_node_lost(begin: Begin) -> None:
     scene.follow("node-lost")
     scene.cluster.start("--name", "node1")
     scene.said("node1")
-    eventually(lambda: scene.shell.run(STATUS).returncode == WELL, "that all is well")
+    scene.well()
 
 
 def test_redis_unreachable(begin: Begin) -> None:
@@ -155,12 +161,12 @@ def test_redis_unreachable(begin: Begin) -> None:
     scene.redis.kill()
     scene.follow("redis-unreachable")
     scene.redis.start()
-    eventually(lambda: scene.shell.run(STATUS).returncode == WELL, "that all is well")
+    scene.well()
 
 
 @contextmanager
 def an_order_that_waits(scene: Scene) -> Iterator[None]:
-    with scene.cluster.nodes[0].trader() as peer:
+    with scene.cluster.nodes[1].trader() as peer:
         peer.send(create(1, "BUY", 100, 1))
         yield
         assert peer.message()["report"] == "NEW"
@@ -172,9 +178,9 @@ def test_journal_stalled(begin: Begin) -> None:
     with scene.redis.client() as client:
         client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
     with an_order_that_waits(scene):
-        scene.said("journal-stalled")
+        scene.said("journal-stalled", 'wood status --health "$NODE"')
         scene.follow("journal-stalled")
-    eventually(lambda: scene.shell.run(STATUS).returncode == WELL, "that all is well")
+    scene.well()
 
 
 def test_reader_behind(begin: Begin) -> None:
@@ -200,7 +206,7 @@ def test_journal_forked(begin: Begin) -> None:
     scene.redis.kill()
     scene.redis.cut(1, scene.cluster.keys.journal)
     scene.redis.start()
-    eventually(lambda: scene.shell.run(STATUS).returncode == WELL, "that all is well")
+    scene.well()
     scene.trade()
     scene.follow("journal-forked")
     lines = (scene.shell.folder / "journal.jsonl").read_text().splitlines()
@@ -227,13 +233,16 @@ def test_redis_not_writing(begin: Begin) -> None:
     with scene.redis.client() as client:
         client.config_set("maxmemory", "1")
     scene.follow("redis-not-writing")
-    eventually(lambda: scene.shell.run(STATUS).returncode == WELL, "that all is well")
+    scene.well()
     scene.trade()
 
 
 def test_node_not_ready(begin: Begin) -> None:
     scene = begin()
-    scene.follow("node-not-ready")
+    full = scene.cluster.start("--name", "node3", "--max-connections", "1")
+    with full.trader():
+        scene.said("too many connections")
+        scene.follow("node-not-ready")
 
 
 def test_answers_slow(begin: Begin) -> None:
@@ -244,7 +253,12 @@ def test_answers_slow(begin: Begin) -> None:
 
 def test_refusals(begin: Begin) -> None:
     scene = begin()
-    assert scene.shell.run("wood participant add alice --operator").returncode == 0
+    token = scene.shell.run("wood participant add alice --operator").stdout.split()[-1]
+    port = scene.cluster.nodes[0].private
+    halt = f"WOOD_TOKEN={token} wood halt WOOD --operator alice --port {port}"
+    done = scene.shell.run(halt)
+    assert done.returncode == 0, done.stdout
+    scene.said("halted")
     scene.follow("refusals")
 
 
