@@ -210,12 +210,12 @@ def test_queries_are_read_by_a_parser_of_their_language() -> None:
 
 
 def test_a_table_is_in_an_order_that_it_can_have() -> None:
-    tables = [
+    found = [
         widget["config"]
         for state in DASHBOARD["state"].values()
         for widget in state["widgets"]
         if widget["config"].get("visualization") == "table"
     ]
-    assert tables
-    for table in tables:
-        assert table["sort"]
+    assert found
+    for each in found:
+        assert each["sort"]

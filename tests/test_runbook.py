@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.redis_server import RedisServer, free_port
 from tests.runbook import FIRST, Expected, Shell, sections
 from tests.support import ROOT, Server, create, eventually
 from tests.test_cluster_failures import ALWAYS
+from tests.tls import Office
 from wood.alerts.notices import Alert
 from wood.exchange.cluster.stored_tail import StoredTail
 
@@ -34,7 +36,7 @@ EXPECTED: dict[str, dict[str, Expected]] = {
     FIRST: {STATUS: Expected(WELL, "ready"), "wood alert --once": Expected(0, "")},
     "node-lost": {STATUS: Expected(NOT_WELL, r"node-lost.*declared dead")},
     "redis-unreachable": {
-        STATUS: Expected(UNKNOWN, "(?i)refused"),
+        STATUS: Expected(UNKNOWN, "cannot reach Redis"),
         ADMIN + "ping": Expected(1, "Connection refused"),
     },
     "journal-stalled": {
@@ -137,6 +139,7 @@ def begin(
     def begin(*options: str) -> Scene:
         scene = Scene(start_redis(*ALWAYS, *options), start_server, tmp_path)
         scene.said("node1(.|\n)*node2")
+        scene.well()
         return scene
 
     return begin
@@ -213,14 +216,14 @@ def test_journal_forked(begin: Begin) -> None:
     assert [json.loads(line) for line in lines]
 
 
-def test_errors(begin: Begin) -> None:
-    scene = begin()
-    with scene.redis.client() as client:
-        client.config_set("maxmemory", "1")
-        with scene.cluster.nodes[0].trader() as peer:
-            assert peer.ask(create(1, "BUY", 100, 1))["code"] == "unavailable"
-        client.config_set("maxmemory", "0")
-    scene.said("errors")
+def test_errors(begin: Begin, tmp_path: Path) -> None:
+    """New certificates are of no use: that is an error, and harms nobody yet."""
+    scene, office = begin(), Office(tmp_path / "office")
+    node = scene.cluster.start("--name", "node3", *office.options)
+    office.cert.write_text("nothing of use")
+    node.process.send_signal(signal.SIGHUP)
+    scene.cluster.logged("the certificates are those of before", [node])
+    scene.said('"errors":1', "wood status --json")
     scene.follow("errors")
 
 
@@ -253,7 +256,7 @@ def test_answers_slow(begin: Begin) -> None:
 
 def test_refusals(begin: Begin) -> None:
     scene = begin()
-    token = scene.shell.run("wood participant add alice --operator").stdout.split()[-1]
+    token = scene.shell.run("wood participant add alice --operator 2> add").stdout.strip()
     port = scene.cluster.nodes[0].private
     halt = f"WOOD_TOKEN={token} wood halt WOOD --operator alice --port {port}"
     done = scene.shell.run(halt)
