@@ -3,12 +3,14 @@
 import asyncio
 import json
 import re
+import shlex
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.cluster import Cluster
@@ -18,9 +20,8 @@ from tests.support import ROOT, Server, create, eventually
 from tests.test_cluster_failures import ALWAYS
 from tests.tls import Office
 from wood.alerts.notices import Alert
+from wood.cli.main import wood
 from wood.exchange.cluster.stored_tail import StoredTail
-
-pytestmark = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="there is no redis-cli")
 
 COMMANDS = sections()
 STATUS = "wood status"
@@ -46,7 +47,7 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         **PERSISTENCE,
     },
     "reader-behind": {
-        STATUS: Expected(WELL, rf"{READER}\b.*\b1\b"),
+        STATUS: Expected(WELL, rf"{READER} +main +[1-9]"),
         "wood graylog --forget": Expected(0, "graylog is forgotten"),
     },
     "journal-forked": {
@@ -95,6 +96,23 @@ def test_every_alert_is_in_the_runbook() -> None:
     assert set(Alert) | of_prometheus == COMMANDS.keys() - {FIRST}
 
 
+@pytest.mark.parametrize("command", sorted({each for found in COMMANDS.values() for each in found}))
+def test_its_commands_have_options_that_exist(command: str) -> None:
+    program, *words = shlex.split(command.partition(">")[0])
+    assert program in ("wood", "redis-cli", "df", "du")
+    if program == "wood":
+        context, group = click.Context(wood), wood
+        while words and words[0] in group.commands:
+            name = words.pop(0)
+            found = group.commands[name]
+            context = click.Context(found, info_name=name, parent=context)
+            if not isinstance(found, click.Group):
+                found.parse_args(context, [word.replace("$NODE", "127.0.0.1:1") for word in words])
+                return
+            group = found
+        pytest.fail(f"what is {words}?")
+
+
 class Scene:
     """Two nodes that one may ask about."""
 
@@ -136,6 +154,9 @@ Begin = Callable[..., Scene]
 def begin(
     start_redis: Callable[..., RedisServer], start_server: Callable[..., Server], tmp_path: Path
 ) -> Begin:
+    if shutil.which("redis-cli") is None:
+        pytest.skip("there is no redis-cli")
+
     def begin(*options: str) -> Scene:
         scene = Scene(start_redis(*ALWAYS, *options), start_server, tmp_path)
         scene.said("node1(.|\n)*node2")
@@ -149,6 +170,7 @@ def test_first_of_all(begin: Begin) -> None:
     begin().follow(FIRST)
 
 
+@pytest.mark.long
 def test_node_lost(begin: Begin) -> None:
     scene = begin()
     scene.cluster.nodes[0].kill()
@@ -159,6 +181,7 @@ def test_node_lost(begin: Begin) -> None:
     scene.well()
 
 
+@pytest.mark.long
 def test_redis_unreachable(begin: Begin) -> None:
     scene = begin()
     scene.redis.kill()
@@ -186,6 +209,7 @@ def test_journal_stalled(begin: Begin) -> None:
     scene.well()
 
 
+@pytest.mark.long
 def test_reader_behind(begin: Begin) -> None:
     scene = begin()
 
@@ -203,6 +227,7 @@ def test_reader_behind(begin: Begin) -> None:
     assert READER not in scene.shell.run(STATUS).stdout
 
 
+@pytest.mark.long
 def test_journal_forked(begin: Begin) -> None:
     scene = begin()
     scene.trade()
@@ -216,10 +241,12 @@ def test_journal_forked(begin: Begin) -> None:
     assert [json.loads(line) for line in lines]
 
 
+@pytest.mark.long
 def test_errors(begin: Begin, tmp_path: Path) -> None:
     """New certificates are of no use: that is an error, and harms nobody yet."""
     scene, office = begin(), Office(tmp_path / "office")
     node = scene.cluster.start("--name", "node3", *office.options)
+    scene.said("node3 +ready")
     office.cert.write_text("nothing of use")
     node.process.send_signal(signal.SIGHUP)
     scene.cluster.logged("the certificates are those of before", [node])
@@ -231,6 +258,7 @@ def test_disk_nearly_full(begin: Begin) -> None:
     begin().follow("disk-nearly-full")
 
 
+@pytest.mark.long
 def test_redis_not_writing(begin: Begin) -> None:
     scene = begin()
     with scene.redis.client() as client:
@@ -240,6 +268,7 @@ def test_redis_not_writing(begin: Begin) -> None:
     scene.trade()
 
 
+@pytest.mark.long
 def test_node_not_ready(begin: Begin) -> None:
     scene = begin()
     full = scene.cluster.start("--name", "node3", "--max-connections", "1")
@@ -248,12 +277,14 @@ def test_node_not_ready(begin: Begin) -> None:
         scene.follow("node-not-ready")
 
 
+@pytest.mark.long
 def test_answers_slow(begin: Begin) -> None:
     scene = begin()
     scene.trade()
     scene.follow("answers-slow")
 
 
+@pytest.mark.long
 def test_refusals(begin: Begin) -> None:
     scene = begin()
     token = scene.shell.run("wood participant add alice --operator 2> add").stdout.strip()
@@ -265,6 +296,7 @@ def test_refusals(begin: Begin) -> None:
     scene.follow("refusals")
 
 
+@pytest.mark.long
 def test_descriptors(begin: Begin) -> None:
     scene = begin()
     with scene.cluster.nodes[0].trader(), scene.cluster.nodes[0].trader():
