@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.gelf_receiver import GelfReceiver
 from tests.redis_server import RedisServer
 from tests.support import Server
 
@@ -121,3 +122,19 @@ def start_redis(tmp_path: Path, redis_binary: str | None) -> Iterator[Callable[.
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def start_gelf(tmp_path: Path) -> Iterator[Callable[..., GelfReceiver]]:
+    """Start receivers of GELF; see `GelfReceiver` for what to say."""
+    receivers: list[GelfReceiver] = []
+
+    def start(
+        scheme: str = "tcp", cert: Path | None = None, client_ca: Path | None = None
+    ) -> GelfReceiver:
+        receivers.append(GelfReceiver(tmp_path, scheme, cert, client_ca).start())
+        return receivers[-1]
+
+    yield start
+    for receiver in receivers:
+        receiver.kill()

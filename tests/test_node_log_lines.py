@@ -1,8 +1,10 @@
+import asyncio
 import io
 import logging
 
 import pytest
 
+from tests.engines import with_loop
 from wood.model.log_events import EXTRA, LogEvent, told
 from wood.node.log_lines import FewLines, PlainText
 
@@ -46,6 +48,37 @@ def test_fields_are_passed_on_and_what_is_left_out_has_its_own(
         {"event": "connection.refused", "client": "a:1"},
         {"event": "lines.left_out", "about": "it", "count": 2},
     ]
+
+
+def test_what_was_left_out_in_the_last_second_is_told_at_the_end(
+    log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = FewLines(log, "it", 1, lambda: 100.0)
+    for _ in range(4):
+        lines.warning("it")
+    lines.say_left_out()
+    lines.say_left_out()
+    assert caplog.messages[-1] == "3 more lines about it were left out"
+    assert len(caplog.messages) == 2
+
+
+def test_a_timer_that_comes_too_early_comes_again(
+    log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [100.0]
+    lines = FewLines(log, "it", 1, lambda: now[0])
+
+    async def test() -> None:
+        for _ in range(4):
+            lines.info("it")
+        lines._flush_in_time()
+        now[0] += 1
+        while len(caplog.messages) < 2:
+            await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.INFO, "wood.test"):
+        with_loop(test)
+    assert caplog.messages[1] == "3 more lines about it were left out"
 
 
 def test_what_is_not_logged_counts_for_nothing(

@@ -6,9 +6,11 @@ import click
 from redis.exceptions import RedisError
 
 from wood import __version__
+from wood.cli.alert import alert
 from wood.cli.bench import bench
 from wood.cli.cancel import cancel
 from wood.cli.cluster import cluster
+from wood.cli.graylog import graylog
 from wood.cli.halt import halt, resume
 from wood.cli.participant import participant
 from wood.cli.partition import export, reset
@@ -54,7 +56,10 @@ def wood(context: click.Context, /, **settings: object) -> None:
     pass_role(context, settings)
 
 
-for _command in (cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume):
+for _command in (
+    *(cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume),
+    *(graylog, alert),
+):
     wood.add_command(_command)
 
 

@@ -44,6 +44,7 @@ from wood.model.events import (
     OpenOrder,
     OrdersListed,
     ParticipantDisabled,
+    Place,
     SessionClosed,
     SessionOpened,
     Snapshot,
@@ -160,6 +161,11 @@ class MemoryExchange(Partition):
     def full(self) -> bool:
         """Whether `max_queue` commands wait."""
         return len(self._queue) >= self._max_queue
+
+    @property
+    def place(self) -> Place:
+        """The epoch, and the number of the last event."""
+        return self._epoch, self._seq
 
     async def events(
         self, after: int, concerning: str | None = None

@@ -52,7 +52,11 @@ def message(record: Record, text: int = TEXT, field: int = FIELD) -> Message:
 
 
 def cut(text: str, most: int) -> str:
-    """At most `most` characters of it, and that it was cut if so."""
+    """At most `most` characters of it, and that it was cut if so; and none that ends it for a
+    program in C.
+    """
+    if "\0" in text:
+        text = text.replace("\0", r"\x00")
     return text if len(text) <= most else text[: max(most - len(CUT), 0)] + CUT
 
 

@@ -1,7 +1,6 @@
 """What waits to be sent, and what was sent and is not confirmed yet: bounded, and counted."""
 
 from collections import deque
-from collections.abc import Iterator
 from itertools import islice
 
 from wood.graylog.record import Record
@@ -62,6 +61,3 @@ class Outbox:
     def lost(self) -> None:
         """What was sent may not have arrived, and waits again."""
         self._sent = 0
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self._records)

@@ -21,6 +21,8 @@ CONNECTING = 5.0
 BUFFER = 65_536
 """Bytes that are gathered before they are given to a connection."""
 
+CLOSED = "it has closed the connection"
+
 
 class SinkDown(Exception):
     """Graylog is away, or what was sent since it last confirmed may be lost."""
@@ -150,7 +152,7 @@ class StreamSink(Sink):
             connected = self._socket or self._connect()
             self._sent = True
             connected.sendall(self._waiting)
-            self._waiting.clear()
+            self._waiting = bytearray()
         except OSError as error:
             self._fail(error)
 
@@ -172,7 +174,7 @@ class StreamSink(Sink):
 
     def close(self) -> None:
         """Let go of the connection, and of what has gathered."""
-        self._waiting.clear()
+        self._waiting = bytearray()  # the old one may be held by the error that led here
         self._sent = False
         if self._socket is not None:
             self._socket.close()
@@ -203,7 +205,7 @@ class StreamSink(Sink):
         if self._socket is None or not _ended(self._socket):
             return
         if self._sent:
-            raise ConnectionResetError(0, "it has closed the connection")
+            raise ConnectionResetError(0, CLOSED)
         self._socket.close()
         self._socket = None
 
@@ -254,6 +256,8 @@ def _no_password() -> str:
 def _said(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return CLOSED
     if isinstance(error, ssl.SSLError):
         return (error.reason or "it is no such file in PEM").replace("_", " ").lower()
     if isinstance(error, TimeoutError):

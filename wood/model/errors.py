@@ -25,6 +25,9 @@ class ErrorCode(StrEnum):
         member.retry = retry
         return member
 
+    # Refusals are counted by their codes, and an enum's own would be computed in Python each time.
+    __hash__ = str.__hash__
+
     # The message cannot be read, lacks a key, or has a value that no order can have.
     INVALID = "invalid", False
     # A price, a quantity or a level's total is past its bound.

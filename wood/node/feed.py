@@ -30,6 +30,8 @@ class Feed:
     def __init__(self, instruments: Instruments, partition: str | None = None) -> None:
         self._partition = partition
         self.book = PublicBook()
+        self.trades: list[Trade] = []
+        """Those of the batch that was folded last."""
         self._encoders: dict[str, MarketData] = {
             "basic": BasicJson(instruments),
             "json": SubscribedJson(instruments),
@@ -112,6 +114,7 @@ class Feed:
         time, totals, levels, trades = batch.time, self.book.totals, self._levels, self._trades
         if batch.epoch != self.book.epoch:
             self._epoch_began(batch)
+        self.trades = told = list[Trade]()
         for event in batch.events:
             if type(event) is LevelChanged:
                 symbol, side, price, total = event.symbol, event.side, event.price, event.quantity
@@ -123,6 +126,7 @@ class Feed:
                         for subscriber in channel.behind:
                             subscriber.level_changed(symbol, side, price)
             elif type(event) is Trade:
+                told.append(event)
                 for encoder, channels in trades[event.symbol].items():
                     line = encoder.trade(event, time)
                     for channel in channels:

@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from msgspec import msgpack
@@ -18,6 +18,7 @@ from wood.model.node_report import NodeReport, PartitionReport
 from wood.model.orders import State
 from wood.node.error_count import ErrorCount
 from wood.node.loop_lag import LoopLag
+from wood.node.market import Market
 from wood.node.meter import Meter
 from wood.node.sample import Sample
 from wood.node.settings import Settings
@@ -55,6 +56,7 @@ class Figures:
     def __init__(
         self,
         exchange: Exchange,
+        markets: Mapping[str, Market],
         settings: Settings,
         *,
         crowd: Callable[[], Crowd],
@@ -63,7 +65,8 @@ class Figures:
     ) -> None:
         self.exchange = exchange
         self.meters = {
-            name: Meter(partition.instruments) for name, partition in exchange.partitions.items()
+            name: Meter(partition.instruments, markets[name].feed)
+            for name, partition in exchange.partitions.items()
         }
         self.loop_lag = LoopLag()
         self.errors = ErrorCount()
@@ -110,7 +113,7 @@ class Figures:
         before, now = self._samples[0], self._samples[-1]
         crowd, meters = self.crowd(), self.meters.values()
         states = {
-            symbol: State.HALTED.value if symbol in meter.halted else State.OPEN.value
+            symbol: State.HALTED.value if symbol in meter.book.halted else State.OPEN.value
             for meter in meters
             for symbol in meter.traded
         }
@@ -211,8 +214,8 @@ def _partition(partition: Partition, meter: Meter) -> PartitionReport:
     vitals = partition.vitals
     since = vitals.waiting_since
     return PartitionReport(
-        epoch=meter.epoch,
-        seq=meter.seq,
+        epoch=meter.book.epoch,
+        seq=meter.book.seq,
         time=meter.time,
         waiting=vitals.waiting,
         waited=0.0 if since is None else max(0.0, time.monotonic() - since),

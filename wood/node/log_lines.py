@@ -45,6 +45,7 @@ class FewLines:
         self._second = -1
         self._written = 0
         self._left_out = 0
+        self._waits_in: asyncio.AbstractEventLoop | None = None
 
     def warning(self, text: str, *values: object, extra: Extra | None = None) -> None:
         """Write a warning, if there is room for it."""
@@ -60,6 +61,10 @@ class FewLines:
         if second == self._second:
             return
         self._second, self._written = second, 0
+        self.say_left_out()
+
+    def say_left_out(self) -> None:
+        """Tell at once how many lines were left out, if any."""
         if self._left_out:
             left_out, self._left_out = self._left_out, 0
             self._log.warning(
@@ -75,11 +80,24 @@ class FewLines:
         if self._written >= self._most:
             self._left_out += 1
             if self._left_out == 1:
-                with suppress(RuntimeError):  # no event loop: the next line will tell
-                    asyncio.get_running_loop().call_later(1.0, self.flush)
+                self._flush_later()
             return
         self._written += 1
         self._log.log(level, text, *values, extra=extra)
+
+    def _flush_later(self) -> None:
+        with suppress(RuntimeError):  # no event loop: the next line will tell
+            loop = asyncio.get_running_loop()
+            if self._waits_in is not loop:
+                self._waits_in = loop
+                loop.call_later(1.0, self._flush_in_time)
+
+    def _flush_in_time(self) -> None:
+        self._waits_in = None
+        self.flush()
+        if self._left_out:
+            # An event loop's second may be a little shorter, or these are of the next one.
+            self._flush_later()
 
 
 class PlainText(logging.Formatter):
@@ -107,3 +125,12 @@ bad_beginnings = FewLines(log, "bad PROXY headers and TLS handshakes", REFUSED)
 connections = FewLines(log, "connections opened and closed", SERVED)
 logins = FewLines(log, "logins", SERVED)
 """Not of operators: those are few, and none is left out."""
+
+
+def say_what_was_left_out() -> None:
+    """Tell it of all kinds at once: nothing more will be logged."""
+    for lines in (
+        *(refused_connections, failed_logins, refused_logins, slow_clients),
+        *(bad_beginnings, connections, logins),
+    ):
+        lines.say_left_out()

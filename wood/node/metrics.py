@@ -71,7 +71,9 @@ class Metrics(Collector):
     def _journal(self) -> Iterator[Metric]:
         yield self._count("wood_journal_batches", "Batches decided.", lambda m: m.batches)
         yield self._count("wood_journal_events", "Numbered events.", lambda m: m.events)
-        yield self._now("wood_journal_last_number", "Number of the last event.", lambda m: m.seq)
+        yield self._now(
+            "wood_journal_last_number", "Number of the last event.", lambda m: m.book.seq
+        )
         yield self._now(
             "wood_journal_last_batch_timestamp_seconds",
             "When the last batch was decided, by the engine's clock; 0: none yet.",
@@ -114,7 +116,7 @@ class Metrics(Collector):
             trades.add_metric(labels, traded.count)
             volume.add_metric(labels, float(traded.lots * lot))
             value.add_metric(labels, float(traded.value * tick * lot))
-            halted.add_metric(labels, labels[1] in meter.halted)
+            halted.add_metric(labels, labels[1] in meter.book.halted)
             if traded.last is not None:
                 price.add_metric(labels, float(traded.last * tick))
         yield from (trades, volume, value, price, halted)

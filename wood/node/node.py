@@ -23,6 +23,7 @@ from wood.node.figures import Crowd, Figures
 from wood.node.health import Health
 from wood.node.introduction import Introduction, Newcomer
 from wood.node.limits_hit import limits_hit
+from wood.node.log_lines import say_what_was_left_out
 from wood.node.market import Market
 from wood.node.pages import Pages
 from wood.node.private import Encodings, PrivateConnection, Surroundings
@@ -92,7 +93,12 @@ class Node:
             partition.attach(self._markets[name].feed)
             partition.attach(self._markets[name].recovery)
         self.figures = Figures(
-            exchange, settings, crowd=self._crowd, ready=self._reason, port=self._port
+            exchange,
+            self._markets,
+            settings,
+            crowd=self._crowd,
+            ready=self._reason,
+            port=self._port,
         )
         self._health = Health(Pages(self.figures).by_path(), settings.proxy_protocol)
         exchange.when_room(self._resume)
@@ -166,8 +172,7 @@ class Node:
         except TimeoutError:
             count = len(self._connections)
             text = "cutting off %d clients that do not read, or whose answers do not come"
-            log.warning(text, count, extra=told(LogEvent.CLIENT_SLOW, count=count))
-        limits_hit.flush()
+            log.warning(text, count, extra=told(LogEvent.ERROR))
         await self.abort("the server stopped")
 
     async def abort(self, reason: str) -> None:
@@ -185,6 +190,8 @@ class Node:
         self.figures.stop()
         await self._tasks.close()
         await self._exchange.close()
+        limits_hit.flush()
+        say_what_was_left_out()
 
     # Owner of connections
 

@@ -398,9 +398,9 @@ class ClusterExchange(Partition):
 
     def _redis_is_away(self, error: Exception) -> None:
         if not self._away:
-            self._away, self._away_since = True, time.monotonic()
+            self._away = self.vitals.away = True
+            self._away_since = time.monotonic()
             self.vitals.outages += 1
-            self.vitals.away = True
             lost = told(LogEvent.REDIS_LOST, partition=self.name, reason=str(error))
             text = "Redis does not answer as it should (%s): waiting for it"
             log.warning(text, error, extra=lost)

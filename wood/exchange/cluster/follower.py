@@ -245,25 +245,27 @@ class Follower:
             ends = [start for _, _, start in rest[1:]]
             # Here and not before: entries of the old epoch may have come meanwhile.
             if ends and sequence.batch > ends[0]:
-                return self._forked(sequence.batch - ends[0])
+                return self._forked(sequence.batch - ends[0], rest[1][1])
             sequence.trust(dict(zip((epoch for epoch, _, _ in rest), [*ends, None], strict=True)))
         elif state.batch < before:
-            return self._forked(before - state.batch)
+            return self._forked(before - state.batch, state.seq)
         return None
 
-    def _forked(self, batches: int) -> str:
-        """Say that the last `batches` did not happen; return that in a few words."""
+    def _forked(self, batches: int, seq: int) -> str:
+        """Say that the last `batches`, after number `seq`, are history no more, and return it."""
         self._vitals.forks += 1
         at, reason = self.sequence, f"Redis lost the last {batches} batches"
+        count = max(0, at.seq - seq)
         log.warning(
-            "%s: not all that was told up to number %d of epoch %d is history now",
-            *(reason, at.seq, at.epoch),
+            "%s: %d events after number %d, of those that this node told, are history no more",
+            *(reason, count, seq),
             extra=told(
                 LogEvent.JOURNAL_FORKED,
                 partition=self._journal.partition,
+                reason=reason,
                 epoch=at.epoch,
-                seq=at.seq,
-                count=batches,
+                seq=seq,
+                count=count,
             ),
         )
         return reason

@@ -172,6 +172,10 @@ class Membership:
         place = (int(epoch), int(seq), int(batch), int(time))
         return State(writer, bool(alive), partition_id.decode(), *place, bool(due))
 
+    def _say_lost(self, writer: str) -> None:
+        lost = told(LogEvent.NODE_LOST, partition=self._partition, writer=writer)
+        log.warning("node %s has been silent for a lease: declared dead", writer, extra=lost)
+
     def _said(self) -> tuple[str, bytes]:
         """The node's name and its report; empty if it has none, or told one just now."""
         now = asyncio.get_running_loop().time()
@@ -183,13 +187,10 @@ class Membership:
             return _name_in(report).name, report
         except Exception:
             # Whoever looks on shall not stop what it looks at.
-            log.exception("this node cannot say how it is, and says nothing of itself any more")
+            text = "this node cannot say how it is, and says nothing of itself any more"
+            log.exception(text, extra=told(LogEvent.ERROR))
             self._report = None
             return "", b""
-
-    def _say_lost(self, writer: str) -> None:
-        lost = told(LogEvent.NODE_LOST, partition=self._partition, writer=writer)
-        log.warning("node %s has been silent for a lease: declared dead", writer, extra=lost)
 
     async def leave(self) -> None:
         """Be a writer no more, on purpose: nobody has to wait for the end of the lease."""
