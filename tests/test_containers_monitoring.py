@@ -12,8 +12,20 @@ from urllib.parse import urlsplit
 
 import click
 import pytest
+from ruamel.yaml import YAML
 
-from tests.compose import ALL, COMPOSE, FILE, NODES, PASSWORD, SERVICES, WATCHING, address, compose
+from tests.compose import (
+    ALL,
+    COMPOSE,
+    FILE,
+    NODES,
+    PASSWORD,
+    SERVICES,
+    WATCHING,
+    address,
+    compose,
+    options,
+)
 from tests.docker import only
 from wood.cli.main import wood
 
@@ -169,6 +181,22 @@ def test_prometheus_is_let_in() -> None:
     assert list(WATCHING["prometheus"]["networks"]) == ["front"]
     for node in NODES.values():
         assert address(WATCHING["prometheus"]) in node["environment"]["WOOD_PROXY_PROTOCOL"]
+
+
+def test_prometheus_and_grafana_find_what_they_watch() -> None:
+    read = YAML(typ="safe").load
+    prometheus = read((FILE.parent / "prometheus" / "prometheus.yml").read_text())
+    (job,) = (each for each in prometheus["scrape_configs"] if each["job_name"] == "wood")
+    targets = [target for each in job["static_configs"] for target in each["targets"]]
+    asked = [f"{node['hostname']}:{options(node)['health']}" for node in NODES.values()]
+    assert sorted(targets) == sorted(asked)
+    folder = FILE.parent / "grafana" / "provisioning"
+    (source,) = read((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    url = urlsplit(source["url"])
+    assert (url.hostname, url.port) == ("prometheus", 9090)
+    (provider,) = read((folder / "dashboards" / "wood.yml").read_text())["providers"]
+    targets = [each.split(":")[1] for each in WATCHING["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/dashboard.json" in targets
 
 
 def test_images_have_versions() -> None:
