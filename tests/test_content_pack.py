@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.graylog_pack import Asked, asked, of_kind, problems, terms, title, views
+from tests.log_fields import table
 from tests.support import ROOT
 from wood.model.log_events import LogEvent
 
@@ -21,7 +22,7 @@ SCRIPT = ROOT / "scripts" / "make_content_pack.py"
 PACK: dict[str, Any] = json.loads(FILE.read_text())
 DASHBOARD, *_ = (each["data"] for each in of_kind(PACK, "dashboard"))
 
-OF_GRAYLOG = {"timestamp", "message", "level", "log", "node"}
+OF_GRAYLOG = {"timestamp", "message", "level", "log", "node", "event"}
 """What every message has: made by Graylog of GELF's own fields, or put there with all records."""
 
 
@@ -133,6 +134,30 @@ def test_a_query_names_events_that_there_are(widget: Asked) -> None:
     assert widget.events or "level" in widget.fields, "it looks at everything"
 
 
+SENT = {name: row.fields for name, row in table().items()}
+"""For each event the fields that a test saw arrive, and whether each is a `text` or a `number`."""
+
+
+@pytest.mark.parametrize("widget", ASKED)
+def test_it_asks_for_what_was_sent(widget: Asked) -> None:
+    events = widget.events or {LogEvent.ERROR.value}
+    assert events <= SENT.keys()
+    for field in widget.fields - OF_GRAYLOG:
+        kinds = {SENT[event][field] for event in events if field in SENT[event]}
+        assert kinds, f"nobody sends {field} with {' or '.join(sorted(events))}"
+        assert len(kinds) == 1, f"an index holds {field} as one kind"
+        assert field not in widget.numbers or kinds == {"number"}
+
+
+def test_a_field_is_of_one_kind_wherever_it_is() -> None:
+    """An index takes the kind of the first, and refuses messages that have it otherwise."""
+    kinds: dict[str, set[str]] = {}
+    for fields in SENT.values():
+        for field, what in fields.items():
+            kinds.setdefault(field, set()).add(what)
+    assert {field: found for field, found in kinds.items() if len(found) > 1} == {}
+
+
 def test_queries_are_read_by_a_parser_of_their_language() -> None:
     assert [field for field, _ in terms("event:(a.b OR c.d) AND _exists_:e")] == [
         "event",
@@ -146,12 +171,12 @@ def test_queries_are_read_by_a_parser_of_their_language() -> None:
 
 
 def test_a_table_is_in_an_order_that_it_can_have() -> None:
-    tables = [
+    found = [
         widget["config"]
         for state in DASHBOARD["state"].values()
         for widget in state["widgets"]
         if widget["config"].get("visualization") == "table"
     ]
-    assert tables
-    for table in tables:
-        assert table["sort"]
+    assert found
+    for each in found:
+        assert each["sort"]

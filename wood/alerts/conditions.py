@@ -7,7 +7,9 @@ Those that need to remember more than since when something lasts have a module o
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from wood.alerts.look import REDIS, WATCHER, Asked, DiskSeen, Look, PartitionSeen
+from msgspec.structs import replace
+
+from wood.alerts.look import REDIS, WATCHER, Asked, DiskSeen, Look, NodeSeen, PartitionSeen
 from wood.alerts.notices import Alert, Finding
 from wood.alerts.thresholds import Thresholds
 
@@ -76,9 +78,15 @@ class NodeLost(Condition):
     def __init__(self, thresholds: Thresholds) -> None:
         super().__init__(thresholds)
         self._names: dict[str, str] = {}
+        self._hindered: dict[str, float] = {}
+        """When nodes of a partition could last not show that they live; "" is all partitions."""
+        self._writers: dict[str, dict[str, NodeSeen]] = {}
+        """Of each partition, at the look before, those that were not lost."""
 
     def judge(self, look: Look) -> Iterator[Finding]:
         """As of any condition."""
+        if look.redis is not None and look.redis.answer is None:
+            self._hindered[""] = look.now
         for partition in look.partitions:
             yield from self._in(partition, look.now)
         for target, asked in look.nodes.items():
@@ -90,17 +98,41 @@ class NodeLost(Condition):
                 yield Finding(Alert.NODE_LOST, name, WATCHER, text, asked.since)
 
     def _in(self, partition: PartitionSeen, now: float) -> Iterator[Finding]:
-        # Where Redis takes nothing, nodes are silent that are well.
+        if not can_write(partition):
+            self._hindered[partition.name] = now
+        # Where Redis takes nothing, nodes are silent that are well; and for a while after that.
+        hindered = max(self._hindered.get(name, 0.0) for name in ("", partition.name))
         patience = max(self.thresholds.node_silent, 2 * partition.lease)
-        writes = can_write(partition)
+        free = now - hindered >= patience
         for node in partition.nodes:
             if node.lost:
                 text = f"the node {node.name} was silent for a lease and was declared dead"
-            elif writes and node.silent >= patience:
+            elif free and node.silent >= patience:
                 text = f"the node {node.name} is silent, and no other is there to declare it dead"
             else:
                 continue
             yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent)
+        for node in self._gone(partition):
+            if free and node.silent >= partition.lease / 2:
+                # One that leaves does so between two beats.
+                text = f"the node {node.name} died without a word, and was started again"
+                yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent)
+
+    def _gone(self, partition: PartitionSeen) -> list[NodeSeen]:
+        """Who was a writer at the look before, and is none now, not even a lost one.
+
+        A node that is back takes the entry of the dead one away, and with it the name.
+        """
+        before = self._writers.get(partition.name, {})
+        now_there = {node.writer: node for node in partition.nodes if node.writer}
+        self._writers[partition.name] = {
+            writer: replace(node, name=before[writer].name)
+            if node.name == writer and writer in before  # it has no entry, or none yet
+            else node
+            for writer, node in now_there.items()
+            if not node.lost
+        }
+        return [node for writer, node in before.items() if writer not in now_there]
 
 
 def can_write(partition: PartitionSeen) -> bool:

@@ -21,6 +21,9 @@ log = logging.getLogger("wood.alerts")
 DELIVERING = 5.0
 """Seconds in which what waits is delivered, or given up, at the end."""
 
+FIRST_ANSWERS = 5.0
+"""Seconds that all have for a first answer, before what they say or do not say is judged."""
+
 SLACK = 0.5
 """Seconds more than a threshold, so that what lasts so long has been seen to."""
 
@@ -46,7 +49,7 @@ async def watch_over(
         for text in watch.unseen:
             log.warning("not watched, %s", text)
         try:
-            await _unless(stop, watch.start(thresholds.redis_away))
+            await _unless(stop, watch.start(FIRST_ANSWERS))
             while not stop.is_set():
                 notices = judge.judge(watch.look())
                 for sender in senders:

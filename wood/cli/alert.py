@@ -116,7 +116,7 @@ _OPTIONS = [
     *_THRESHOLDS,
     _option(
         "--calm",
-        default=10.0,
+        default=30.0,
         type=FiniteRange(min=0, max=86400),
         help="Seconds without it after which an alert has ended; what comes back before is the "
         "same alert, and counted.",

@@ -16,6 +16,7 @@ from wood.cli.participant import participant
 from wood.cli.partition import export, reset
 from wood.cli.replay import replay
 from wood.cli.roles import pass_role, role_options
+from wood.cli.status import status
 from wood.cli.watch import watch
 from wood.exchange.cluster.faults import is_denied
 from wood.model.errors import WoodError
@@ -58,7 +59,7 @@ def wood(context: click.Context, /, **settings: object) -> None:
 
 for _command in (
     *(cluster, watch, replay, bench, export, reset, participant, cancel, halt, resume),
-    *(graylog, alert),
+    *(graylog, alert, status),
 ):
     wood.add_command(_command)
 

@@ -68,3 +68,5 @@ class NodeReport(Struct, frozen=True):
     """`open` or `halted`, of each instrument."""
     readers: dict[str, int] = {}
     """Of readers that are part of this process: how many events they are behind."""
+    feed_lag_p99: float | None = None
+    """Seconds from a decision until its events were handed to clients, over the last ten or so."""

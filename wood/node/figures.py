@@ -151,6 +151,7 @@ class Figures:
             },
             states={symbol: states[symbol] for symbol in self.exchange.instruments},
             readers=dict(self.readers),
+            feed_lag_p99=now.quantile(before, "lag", 0.99),
         )
 
     def packed(self) -> bytes:

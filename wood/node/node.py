@@ -67,6 +67,8 @@ class Node:
         self._max_connections = max_connections
         self._connections: dict[Connection, None] = {}
         self._listeners: list[asyncio.Server] = []
+        self._ports = {"private": settings.private, "public": settings.public}
+        """Those that are asked for, and then those that there are."""
         self._addresses = Addresses(settings.max_address_connections)
         rate, clock = settings.max_address_rate, asyncio.get_running_loop().time
         self._address_throttles = AddressThrottles(rate, clock) if rate else None
@@ -98,7 +100,7 @@ class Node:
             settings,
             crowd=self._crowd,
             ready=self._reason,
-            port=self._port,
+            port=self.port,
         )
         self._health = Health(Pages(self.figures).by_path(), settings.proxy_protocol)
         exchange.when_room(self._resume)
@@ -132,10 +134,8 @@ class Node:
             self._certificates.reload()
 
     def port(self, kind: str) -> int:
-        """The port that the `private` or `public` listener has."""
-        listener = self._listeners[0 if kind == "private" else 1]
-        number: int = listener.sockets[0].getsockname()[1]
-        return number
+        """The port that the `private` or `public` listener has, or will have if it is not 0."""
+        return self._ports[kind]
 
     def private_connections(self) -> list[PrivateConnection]:
         """The participants' connections, oldest first."""
@@ -284,12 +284,6 @@ class Node:
         public = len(self._connections) - privates
         return Crowd(privates, named, public, self._slow, self._refused)
 
-    def _port(self, kind: str) -> int:
-        """The port that there is or, before there is one, the port that is asked for."""
-        if len(self._listeners) == 2:
-            return self.port(kind)
-        return self._settings.private if kind == "private" else self._settings.public
-
     # Commands
 
     def _submit(self, connection: PrivateConnection, commands: Sequence[Command]) -> None:
@@ -377,7 +371,9 @@ class Node:
         secured = partial(self._secure, make)
         factory = partial(Introduction, secured, self, trusted) if trusted else secured
         shared = self._settings.reuse_port
-        self._listeners.append(await self._listener(kind, port, factory, shared=shared))
+        listener = await self._listener(kind, port, factory, shared=shared)
+        self._listeners.append(listener)
+        self._ports[kind] = listener.sockets[0].getsockname()[1]
         log.info("%s port: %s:%d", kind, self._settings.host, self.port(kind))
 
     async def _listen_for_health(self, port: int) -> None:

@@ -26,7 +26,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
 OWN_SETTINGS = (
     *("SERVE", "MEMBER", "CLIENT", "CLIENT_PORT"),
-    *("HOST", "PRIVATE", "PUBLIC", "HEALTH", "REUSE_PORT", "PROXY_PROTOCOL"),
+    *("HOST", "PRIVATE", "PUBLIC", "HEALTH", "REUSE_PORT", "PROXY_PROTOCOL", "NAME"),
 )
 """What decides who a child is and who connects to it; whatever the environment says of it, it is
 not for a child."""

@@ -55,7 +55,7 @@ class Node:
         self._health_host = reachable(host)
         places = [
             *("--host", host, "--private", str(self.private), "--public", str(self.public)),
-            *("--health", str(self.health)),
+            *("--health", str(self.health), "--name", f"node{self.number}"),
         ]
         # Ours come last: they are what counts.
         self.child.command = python("wood", *self._options, "-s", "-m", *places, *how)

@@ -1,13 +1,16 @@
 """The order in which the parts of a cluster start, and the order in which they stop."""
 
 import asyncio
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from wood.exchange.cluster.addresses import without_password
 from wood.exchange.cluster.admin import Progress
+from wood.exchange.cluster.keys import PREFIX
 from wood.tools.children import python
 from wood.tools.cluster.balancer import Balancer, installed
 from wood.tools.cluster.child import Child, keep
@@ -156,10 +159,20 @@ class Cluster:
             f"private port {host}:{self._settings.private}, public port "
             f"{host}:{self._settings.public} ({how}); Ctrl-C stops all"
         )
+        self._screen.say(f"how it is: {self._status_command()}")
         if not self._balancer and sys.platform == "darwin" and len(self._nodes) > 1:
             self._screen.say(
                 "macOS gives all connections of a shared port to one node: install HAProxy"
             )
+
+    def _status_command(self) -> str:
+        """What to type to see it all; without the password of a Redis that somebody named."""
+        words = ["wood", "status", "--watch", "--redis", without_password(self._url)]
+        if self._store:
+            words[-1] = self._store.url
+        if self._settings.prefix != PREFIX:
+            words += ["--prefix", self._settings.prefix]
+        return shlex.join(words)
 
     async def stop(self) -> bool:
         """Traders first, then no new clients; when the nodes have answered all, Redis.
