@@ -134,7 +134,7 @@ async def _started(
 
 def _say_started(exchange: Exchange, node: Node, settings: Settings, took: float) -> None:
     log.info(
-        "serving, %d ms after the start",
+        "listening, %d ms after the start",
         took,
         extra=told(
             LogEvent.NODE_STARTED,
