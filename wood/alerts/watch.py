@@ -21,7 +21,7 @@ from wood.alerts.forks import JournalForked
 from wood.alerts.look import DiskSeen, Look
 from wood.alerts.notices import Finding, Notice
 from wood.alerts.readers import ReaderBehind
-from wood.alerts.redis import RedisWatch
+from wood.alerts.redis_watch import RedisWatch
 from wood.alerts.sources import DISK_INTERVAL, Source, disk, end, in_thread
 from wood.alerts.thresholds import Thresholds
 from wood.model.node_report import NodeReport
