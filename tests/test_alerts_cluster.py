@@ -9,6 +9,7 @@ import pytest
 
 from tests.alert_process import AlertProcess
 from tests.cluster import Cluster
+from tests.redis_sentinel import RedisSentinel
 from tests.redis_server import RedisServer
 from tests.redis_user import PASSWORD, set_user, url_of
 from tests.support import Server, create, eventually, free_port, run_wood
@@ -74,6 +75,20 @@ def test_a_node_that_dies_is_told_and_that_it_is_back(
     alert.tells("RAISED node-lost a")
     cluster.start("--name", "a")
     alert.tells("ENDED node-lost a")
+    assert alert.told() == ["RAISED node-lost a", "ENDED node-lost a"]
+
+
+def test_a_node_that_dies_and_is_started_again_at_once_is_told_too(
+    redis_url: str, prefix: str, start_server: StartServer, start_alert: StartAlert
+) -> None:
+    """Or nobody would notice one that dies again and again, and has a supervisor."""
+    cluster = Cluster(start_server, redis_url, prefix, "--lease", "4", nodes=0)
+    cluster.start("--name", "b")
+    victim = cluster.start("--name", "a")
+    alert = start_alert("--redis", redis_url, "--prefix", prefix)
+    victim.kill()
+    cluster.start("--name", "a")
+    alert.tells("RAISED node-lost a", "ENDED node-lost a")
     assert alert.told() == ["RAISED node-lost a", "ENDED node-lost a"]
 
 
@@ -339,3 +354,31 @@ def test_it_is_told_to_stop_while_redis_is_away(start_alert: StartAlert) -> None
     alert.tells("RAISED redis-unreachable redis")
     alert.process.send_signal(signal.SIGTERM)
     assert alert.process.wait(5) == 0
+
+
+@pytest.mark.long
+def test_a_fail_over_is_an_outage_that_ends(
+    tmp_path: Path,
+    redis_binary: str | None,
+    start_server: StartServer,
+    start_alert: StartAlert,
+    request: pytest.FixtureRequest,
+) -> None:
+    """What the replica lacked is told as a fork; no node is lost."""
+    five = RedisSentinel(tmp_path, binary=redis_binary)
+    request.addfinalizer(five.close)
+    cluster = Cluster(start_server, five.url, "wood", nodes=2)
+    trade(cluster.nodes[0], 1, count=5)
+    eventually(lambda: five.master.has_all(five.replica), "a replica that has everything")
+    alert = start_alert("--redis", five.url)
+    five.master.cut_off(five.replica)
+    trade(cluster.nodes[0], 10, count=20)
+    eventually(lambda: _has_looked(five.master))
+    five.master.kill()
+    eventually(lambda: five.promoted(five.replica), "a fail-over")
+    alert.tells("RAISED redis-unreachable redis", "RAISED journal-forked main")
+    alert.tells("ENDED redis-unreachable redis")
+    assert set(alert.told("RAISED")) == {
+        "RAISED redis-unreachable redis",
+        "RAISED journal-forked main",
+    }

@@ -67,6 +67,33 @@ def test_one_that_nobody_can_declare_dead_is_lost_when_it_is_silent() -> None:
     assert silent(60, memory=100, max_memory=100) == []
 
 
+def test_one_that_died_and_is_back_before_it_was_declared_dead_is_told_once() -> None:
+    def seen(*nodes: tuple[str, str, float]) -> list[NodeSeen]:
+        return [NodeSeen(name, False, silent, writer=writer) for name, writer, silent in nodes]
+
+    def at_last(silent: float, *looks: Look) -> list[Finding]:
+        # The new one takes the name of the old one, whose writer is still there for a while.
+        return judged(
+            NodeLost(T),
+            *looks,
+            look(0.5, partition(nodes=seen(("w1", "w1", 0.1)))),  # its first beat is to come
+            look(1, partition(nodes=seen(("n1", "w1", 0.5)))),
+            look(2, partition(nodes=seen(("w1", "w1", silent), ("n1", "w2", 0.5)))),
+            look(3, partition(nodes=seen(("n1", "w2", 0.5)))),
+        )
+
+    assert about(at_last(4.5)) == [(Alert.NODE_LOST, "n1")]
+    assert at_last(0.9) == []  # it left
+    assert at_last(4.5, look(0, redis="refused")) == []  # all began anew
+    gone = [
+        look(1, partition(nodes=seen(("n1", "w1", 4.5)))),
+        *(look(n, partition(nodes=[])) for n in (2, 3)),
+    ]
+    assert judged(NodeLost(T), *gone) == []
+    lost = NodeSeen("n1", True, 6, writer="w1")
+    assert len(judged(NodeLost(T), gone[0], look(2, partition(nodes=[lost])))) == 1
+
+
 def test_after_an_outage_everybody_has_time_to_come_back() -> None:
     silent = partition(nodes=[NodeSeen("n1", False, 60)])
     for hindered in (
@@ -151,6 +178,9 @@ def test_of_two_reports_of_a_node_the_newer_counts() -> None:
     nodes = [NodeSeen("s1", False, 0, old)]
     both = Look(said.now, Asked([partition(nodes=nodes)], said.now), said.nodes)
     assert [(source, report.errors) for source, report in both.reports] == [("h:1", 0)]
+    new = [replace(nodes[0], report=replace(old, time=int((NOON + 6) * 1e6)))]
+    both = Look(said.now, Asked([partition(nodes=new)], said.now), said.nodes)
+    assert [(source, report.errors) for source, report in both.reports] == [("redis", 9)]
 
 
 def test_redis_does_not_write_when_it_says_so() -> None:

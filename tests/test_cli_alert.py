@@ -19,7 +19,7 @@ from tests.tls import Office
 from wood.alerts import run
 from wood.alerts.outbox import Letter
 from wood.alerts.run import deliver_rest
-from wood.alerts.sender import Sender, Sink
+from wood.alerts.sender import Sender, Sink, Undelivered
 from wood.alerts.sources import disk
 
 StartServer = Callable[..., Server]
@@ -199,6 +199,33 @@ def test_a_password_that_is_refused_is_in_no_log(start_alert: StartAlert, tmp_pa
     assert "sesame" not in alert.text()
     assert PASSWORD not in alert.text()
     server.stop()
+
+
+class Away(Sink):
+    """Refuses the first letter."""
+
+    name = "away"
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def deliver(self, letter: Letter) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise Undelivered("away")
+
+
+def test_what_waits_is_tried_at_the_end_whatever_pause_is_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = Away()
+    sender = Sender(sink, wait=1000)
+    sender.start()
+    sender.tell([notice()])
+    eventually(lambda: sink.tries == 1)
+    deliver_rest([sender], PATIENCE)
+    assert sink.tries == 2
+    assert "was not told" not in caplog.text
 
 
 class Hanging(Sink):

@@ -8,13 +8,27 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import click
 import pytest
+from ruamel.yaml import YAML
 
-from tests.compose import ALL, COMPOSE, FILE, NODES, PASSWORD, SERVICES, WATCHING, address, compose
+from tests.compose import (
+    ALL,
+    COMPOSE,
+    FILE,
+    NODES,
+    PASSWORD,
+    SERVICES,
+    WATCHING,
+    address,
+    compose,
+    options,
+)
 from tests.docker import only
+from tests.support import clean_environment
 from wood.cli.main import wood
 
 WOOD = {name: each for name, each in WATCHING.items() if "build" in each}
@@ -45,24 +59,46 @@ def test_all_come_back_and_say_how_they_are() -> None:
             assert service["healthcheck"]["test"][0] == "CMD"
 
 
+def given(service: dict[str, Any]) -> tuple[click.Command, dict[str, Any]]:
+    """A watcher's command, and what it makes of the words and the environment."""
+    mounted = {each.split(":")[1] for each in service.get("volumes", [])}
+    # What is a folder in the container need not be one here.
+    word, *words = ["/" if each in mounted else each for each in service["command"]]
+    variables = clean_environment(**service["environment"])
+    with mock.patch.dict(os.environ, variables, clear=True):
+        parent = click.Context(wood, info_name="wood", auto_envvar_prefix="WOOD")
+        context = wood.commands[word].make_context(word, words, parent=parent)
+    return context.command, context.params
+
+
 @pytest.mark.parametrize("name", WOOD)
 def test_who_reads_the_journal_is_given_a_command_and_options_that_exist(name: str) -> None:
     service = WOOD[name]
-    word, *words = service["command"]
-    command = wood.commands[word]
-    with click.Context(wood, info_name="wood", auto_envvar_prefix="WOOD") as parent:
-        found = command.make_context(word, list(words), parent=parent, resilient_parsing=True)
-    assert found.params["name"] == words[words.index("--name") + 1]
+    command, found = given(service)
+    words = service["command"]
+    assert found["name"] == words[words.index("--name") + 1]
     read = {
-        option.envvar or f"WOOD_{word}_{option.name}".upper()
+        option.envvar or f"WOOD_{words[0]}_{option.name}".upper()
         for option in command.params
         if isinstance(option, click.Option)
     }
     assert service["environment"].keys() <= read
-    url = urlsplit(service["environment"]["WOOD_REDIS"])
+    url = urlsplit(found["redis"])
     assert (url.username, url.password, url.hostname) == ("wood", PASSWORD, "redis")
     assert service["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert set(service["networks"]) == {"front", "store"}
+
+
+def test_alerts_go_to_whom_they_are_to_go() -> None:
+    _, found = given(WOOD["alert"])
+    assert not any(found[name] for name in ("smtp", "mail_to", "mail_from", "webhook"))
+    told = {"SMTP": "smtp://mail", "MAIL_TO": "ops@example.org", "WEBHOOK": "http://hook/"}
+    variables = {f"WOOD_ALERT_{name}": value for name, value in told.items()}
+    _, found = given(with_variables(**variables)["alert"])
+    assert (str(found["smtp"]), *found["mail_to"], *found["webhook"]) == tuple(told.values())
+    volume, _, mode = WOOD["alert"]["volumes"][0].split(":")
+    assert (f"{volume}:/data" in ALL["redis"]["volumes"], mode) == (True, "ro"), "Redis' own"
+    assert list(map(str, found["disk"])) == ["/"], "the folder that is mounted"
 
 
 def test_the_log_goes_where_graylog_listens() -> None:
@@ -169,6 +205,22 @@ def test_prometheus_is_let_in() -> None:
     assert list(WATCHING["prometheus"]["networks"]) == ["front"]
     for node in NODES.values():
         assert address(WATCHING["prometheus"]) in node["environment"]["WOOD_PROXY_PROTOCOL"]
+
+
+def test_prometheus_and_grafana_find_what_they_watch() -> None:
+    read = YAML(typ="safe").load
+    prometheus = read((FILE.parent / "prometheus" / "prometheus.yml").read_text())
+    (job,) = (each for each in prometheus["scrape_configs"] if each["job_name"] == "wood")
+    targets = [target for each in job["static_configs"] for target in each["targets"]]
+    asked = [f"{node['hostname']}:{options(node)['health']}" for node in NODES.values()]
+    assert sorted(targets) == sorted(asked)
+    folder = FILE.parent / "grafana" / "provisioning"
+    (source,) = read((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    url = urlsplit(source["url"])
+    assert (url.hostname, url.port) == ("prometheus", 9090)
+    (provider,) = read((folder / "dashboards" / "wood.yml").read_text())["providers"]
+    targets = [each.split(":")[1] for each in WATCHING["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/dashboard.json" in targets
 
 
 def test_images_have_versions() -> None:

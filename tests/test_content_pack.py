@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 import runpy
 import subprocess
 import sys
@@ -12,18 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.engines import INSTRUMENTS
 from tests.graylog_pack import Asked, asked, of_kind, problems, terms, title, views
-from tests.log_fields import kind, table
+from tests.log_fields import table
 from tests.support import ROOT
-from wood.alerts.log import LogSink
-from wood.alerts.notices import Alert, Notice
-from wood.alerts.outbox import Letter
-from wood.exchange.tail import Skipped
-from wood.graylog.market import Which, records, skipped_record
-from wood.model.events import Batch, Trade
-from wood.model.log_events import EXTRA, LogEvent
-from wood.model.orders import BUY
+from wood.model.log_events import LogEvent
 
 FILE = ROOT / "deploy" / "graylog" / "content-pack.json"
 SCHEMA = ROOT / "tests" / "data" / "graylog_content_pack.schema.json"
@@ -33,9 +24,6 @@ DASHBOARD, *_ = (each["data"] for each in of_kind(PACK, "dashboard"))
 
 OF_GRAYLOG = {"timestamp", "message", "level", "log", "node", "event"}
 """What every message has: made by Graylog of GELF's own fields, or put there with all records."""
-
-Sent = dict[str, dict[str, str]]
-"""For each event its fields, and of each whether it is a `text` or a `number`."""
 
 
 def schema_says(file: Path) -> int:
@@ -146,52 +134,25 @@ def test_a_query_names_events_that_there_are(widget: Asked) -> None:
     assert widget.events or "level" in widget.fields, "it looks at everything"
 
 
-@pytest.fixture(scope="module")
-def sent() -> Sent:
-    """What nodes were seen to send, and what is made of a trade, a hole and an alert."""
-    trade = Trade(1, "WOOD", 100, 2, BUY, "maker", 1, 0, "taker", 2, 0)
-    batch = Batch("main", 1, "writer", 1, 1, 1, 1_000_000, [trade])
-    market = [*records(batch, INSTRUMENTS, "node", Which.TRADES)]
-    market.append(skipped_record(Skipped("trimmed", 1, 1, 5), "main", "node", 1.0))
-    fields = [*(record.fields for record in market), *_alerts()]
-    found: Sent = {str(each["event"]): {k: kind(v) for k, v in each.items()} for each in fields}
-    return {name: row.fields for name, row in table().items()} | found
-
-
-def _alerts() -> list[dict[str, Any]]:
-    """The fields of what the sink for the log writes."""
-    names = (LogEvent.ALERT_RAISED, LogEvent.ALERT_REPEATED, LogEvent.ALERT_ENDED)
-    told: list[dict[str, Any]] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: told.append(getattr(record, EXTRA))  # type: ignore[method-assign]
-    logger = logging.getLogger("wood.alerts")
-    logger.addHandler(handler)
-    try:
-        notices = [
-            Notice("id", name, Alert.NODE_LOST, "node1", "it is lost", 1.0, 2.0, 1)
-            for name in names
-        ]
-        LogSink().deliver(Letter(notices, {}))
-    finally:
-        logger.removeHandler(handler)
-    return told
+SENT = {name: row.fields for name, row in table().items()}
+"""For each event the fields that a test saw arrive, and whether each is a `text` or a `number`."""
 
 
 @pytest.mark.parametrize("widget", ASKED)
-def test_it_asks_for_what_was_sent(widget: Asked, sent: Sent) -> None:
+def test_it_asks_for_what_was_sent(widget: Asked) -> None:
     events = widget.events or {LogEvent.ERROR.value}
-    assert events <= sent.keys()
+    assert events <= SENT.keys()
     for field in widget.fields - OF_GRAYLOG:
-        kinds = {sent[event][field] for event in events if field in sent[event]}
+        kinds = {SENT[event][field] for event in events if field in SENT[event]}
         assert kinds, f"nobody sends {field} with {' or '.join(sorted(events))}"
         assert len(kinds) == 1, f"an index holds {field} as one kind"
         assert field not in widget.numbers or kinds == {"number"}
 
 
-def test_a_field_is_of_one_kind_wherever_it_is(sent: Sent) -> None:
+def test_a_field_is_of_one_kind_wherever_it_is() -> None:
     """An index takes the kind of the first, and refuses messages that have it otherwise."""
     kinds: dict[str, set[str]] = {}
-    for fields in sent.values():
+    for fields in SENT.values():
         for field, what in fields.items():
             kinds.setdefault(field, set()).add(what)
     assert {field: found for field, found in kinds.items() if len(found) > 1} == {}

@@ -13,6 +13,8 @@ import pytest
 from tests.gelf_receiver import HOST, GelfReceiver, certified, needs_gelf
 from tests.support import PATIENCE, eventually, free_port
 from tests.tls import Office
+from wood.graylog import child
+from wood.graylog import handler as handlers
 from wood.graylog.address import Address
 from wood.graylog.handler import start_log_sender
 from wood.graylog.log_sender import MOST
@@ -238,6 +240,25 @@ def test_a_process_that_dies_is_started_again(
 
 
 @needs_gelf
+def test_a_process_that_cannot_be_started_is_tried_again(
+    start_gelf: Start, sending: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = start_gelf()
+    tries = [OSError("no memory"), OSError("no memory")]
+
+    def fail(*arguments: Any, **more: Any) -> Any:
+        if tries:
+            raise tries.pop()
+        return child.start(*arguments, **more)
+
+    monkeypatch.setattr(handlers, "start", fail)
+    sender = sending(receiver.address())
+    sender.info(1)
+    assert receiver.until(1)[0]["_count"] == 1
+    assert not tries
+
+
+@needs_gelf
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_to_stop_are_not_meant_for_it(
     start_gelf: Start, sending: Send, number: signal.Signals
@@ -259,6 +280,8 @@ def test_it_ends_with_the_process_that_started_it(start_gelf: Start, tmp_path: P
     receiver = start_gelf()
     program = f"""
 import logging, os, signal
+from wood.graylog import child
+from wood.graylog import handler as handlers
 from wood.graylog.address import Address
 from wood.graylog.handler import start_log_sender
 handler = start_log_sender(Address.parse({receiver.url()!r}), "node-1")

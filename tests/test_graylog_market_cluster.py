@@ -145,6 +145,7 @@ def test_nothing_is_missing_whatever_dies(
     all_told(cluster, receiver)
 
 
+@pytest.mark.long
 def test_a_graylog_that_is_away_for_a_while(
     redis_url: str,
     prefix: str,

@@ -1,5 +1,6 @@
 """`wood status` against real servers, real Redis, and what is left when one of them is gone."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.launcher import Launcher
+from tests.redis_cluster import RedisCluster
 from tests.redis_sentinel import RedisSentinel
 from tests.redis_server import RedisServer
 from tests.redis_user import set_user, url_of
@@ -28,6 +30,7 @@ from tests.support import (
     run_wood,
     run_wood_here,
 )
+from wood.exchange.cluster.stored_tail import StoredTail
 from wood.monitor import ask
 
 StartServer = Callable[..., Server]
@@ -233,6 +236,26 @@ def test_several_partitions(
     assert [each["partitions"] for each in said["redis"]] == [["main", "metals"]]
 
 
+def test_a_durable_reader_and_how_far_it_is_behind(
+    of_cluster: tuple[str, ...], redis_url: str, prefix: str, start_server: StartServer
+) -> None:
+    cluster = Cluster(start_server, redis_url, prefix, nodes=1)
+
+    async def read() -> None:
+        async with StoredTail(redis_url, prefix, "main", None, "books") as tail:
+            await tail.keep((await tail.read()).position)
+
+    with cluster.nodes[0].trader() as trader:
+        trader.ask(create(1, "BUY", 5, 1))
+        asyncio.run(read())
+        assert [each["behind"] for each in status(*of_cluster)[1]["readers"]] == [0]
+        trader.ask(create(2, "BUY", 5, 1))
+    (reader,) = status(*of_cluster)[1]["readers"]
+    assert (reader["name"], reader["partition"]) == ("books", "main")
+    assert reader["behind"] > 0
+    assert reader["age"] < PATIENCE
+
+
 def test_nothing_is_under_a_prefix(of_cluster: tuple[str, ...]) -> None:
     done = run_wood_here("status", *of_cluster)
     assert (done.returncode, done.stdout) == (2, "")
@@ -258,6 +281,23 @@ def test_sentinels_name_the_redis(
         assert node.stop() == 0
     finally:
         five.close()
+
+
+@pytest.mark.long
+def test_partitions_on_masters_of_their_own(
+    tmp_path: Path, redis_binary: str | None, start_server: StartServer
+) -> None:
+    three = RedisCluster(tmp_path, binary=redis_binary)
+    try:
+        where = ("--redis", three.url, "--prefix", "wood")
+        listed = ("--instrument", "WOOD", "--instrument", "GOLD@metals")
+        node = start_server("-m", *where, *listed, "--name", "n1")
+        said = until(lambda said: said["well"], "a node", *where)
+        assert states(said) == {"n1": "ready"}
+        assert [each["partitions"] for each in said["redis"]] == [["main"], ["metals"]]
+        assert node.stop() == 0
+    finally:
+        three.close()
 
 
 def test_a_user_who_may_not_look(start_redis: StartRedis, start_server: StartServer) -> None:

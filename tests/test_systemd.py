@@ -109,7 +109,9 @@ def test_what_a_unit_is_told_is_what_its_command_knows(unit: Unit) -> None:
     known = {option for each in command.params for option in each.opts}
     assert {word for word in words if word.startswith("-")} <= known
     with mock.patch.dict(os.environ, clean_environment(**unit.variables()), clear=True):
-        told = command.make_context("wood", words).params
+        # Without its parent a command would not know the prefix of its variables.
+        more = {} if command is wood else {"parent": whole()}
+        told = command.make_context(command.name, words, **more).params
     left = told.get("drain", 0.0) + Settings.last_words + LAST_RECORDS
     assert left < float(unit.only("TimeoutStopSec"))
 
@@ -131,9 +133,14 @@ def command_of(unit: Unit) -> tuple[click.Command, list[str]]:
     return wood.commands[words[0]], words[1:]
 
 
+def whole() -> click.Context:
+    """Of `wood` itself."""
+    return wood.make_context("wood", [], resilient_parsing=True)
+
+
 def variables_of(command: click.Command) -> list[str]:
     """Those that its help names."""
-    root = wood.make_context("wood", [], resilient_parsing=True)
+    root = whole()
     context = (
         root if command is wood else click.Context(command, parent=root, info_name=command.name)
     )

@@ -7,7 +7,9 @@ Those that need to remember more than since when something lasts have a module o
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from wood.alerts.look import REDIS, WATCHER, Asked, DiskSeen, Look, PartitionSeen
+from msgspec.structs import replace
+
+from wood.alerts.look import REDIS, WATCHER, Asked, DiskSeen, Look, NodeSeen, PartitionSeen
 from wood.alerts.notices import Alert, Finding
 from wood.alerts.thresholds import Thresholds
 
@@ -78,6 +80,8 @@ class NodeLost(Condition):
         self._names: dict[str, str] = {}
         self._hindered: dict[str, float] = {}
         """When nodes of a partition could last not show that they live; "" is all partitions."""
+        self._writers: dict[str, dict[str, NodeSeen]] = {}
+        """Of each partition, at the look before, those that were not lost."""
 
     def judge(self, look: Look) -> Iterator[Finding]:
         """As of any condition."""
@@ -108,6 +112,27 @@ class NodeLost(Condition):
             else:
                 continue
             yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent)
+        for node in self._gone(partition):
+            if free and node.silent >= partition.lease / 2:
+                # One that leaves does so between two beats.
+                text = f"the node {node.name} died without a word, and was started again"
+                yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent)
+
+    def _gone(self, partition: PartitionSeen) -> list[NodeSeen]:
+        """Who was a writer at the look before, and is none now, not even a lost one.
+
+        A node that is back takes the entry of the dead one away, and with it the name.
+        """
+        before = self._writers.get(partition.name, {})
+        now_there = {node.writer: node for node in partition.nodes if node.writer}
+        self._writers[partition.name] = {
+            writer: replace(node, name=before[writer].name)
+            if node.name == writer and writer in before  # it has no entry, or none yet
+            else node
+            for writer, node in now_there.items()
+            if not node.lost
+        }
+        return [node for writer, node in before.items() if writer not in now_there]
 
 
 def can_write(partition: PartitionSeen) -> bool:

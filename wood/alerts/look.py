@@ -29,6 +29,8 @@ class NodeSeen(Struct, frozen=True):
     silent: float
     """Seconds since it was last heard of, by the clock of Redis."""
     report: NodeReport | None = None
+    writer: str = ""
+    """Its id, another one each time that it is started."""
 
 
 class ReaderSeen(Struct, frozen=True):

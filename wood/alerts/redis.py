@@ -136,7 +136,7 @@ def _nodes(view: PartitionView) -> list[NodeSeen]:
     for writer, node in view.nodes.items():
         heard = max(0.0, (view.now - node.time) / SECOND) if node.time else 0.0
         silent = view.writers.get(writer, heard)
-        found.append(NodeSeen(node.name or writer, node.lost, silent, node.report))
+        found.append(NodeSeen(node.name or writer, node.lost, silent, node.report, writer))
     return found
 
 

@@ -49,6 +49,7 @@ class Courier:
         self._hello = frame(Hello(address.packed, node, which, pack_instruments(instruments)))
         self._wanted = EVENTS[which]
         self._on_state = on_state
+        self._closed = False
         self._number = 0
         self._one = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,6 +82,8 @@ class Courier:
                     await self._deliver(packed)
                     return
                 except (OSError, asyncio.IncompleteReadError):
+                    if self._closed:
+                        raise
                     code = await self._end()
                     log.warning("what sends the market ended (exit code %s) and begins again", code)
                     await asyncio.sleep(pauses.next())
@@ -89,7 +92,10 @@ class Courier:
                     raise
 
     async def close(self) -> None:
-        """Let go of the process; what was not confirmed may have been sent."""
+        """Let go of the process; what was not confirmed may have been sent. Cancel before what is
+        being delivered, or it fails.
+        """
+        self._closed = True
         await self._end()
 
     async def _deliver(self, packed: bytes) -> None:

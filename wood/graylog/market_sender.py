@@ -43,14 +43,17 @@ class Stream:
 
     def read(self) -> Told:
         """The next message. Raises `Ended`."""
-        head = self._file.read(LENGTH.size)
-        if len(head) < LENGTH.size:
-            raise Ended
-        (size,) = LENGTH.unpack(head)
-        data = self._file.read(size)
+        (size,) = LENGTH.unpack(self._read(LENGTH.size))
+        return read(self._read(size))
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._file.read(size)
+        except OSError:  # the other side was gone before it had read an answer
+            raise Ended from None
         if len(data) < size:
             raise Ended
-        return read(data)
+        return data
 
     def say(self, message: Delivered | State) -> None:
         """Send a message. Raises `Ended`."""

@@ -31,7 +31,7 @@ class Script:
 
 DECIDE = Script(
     *("epoch", "decide", "books", "rules", "limits", "positions"),
-    *("trade", "checks", "orders", "lists", "sessions", "sweep", "batch", "trim", "write"),
+    *("trade", "checks", "orders", "lists", "sessions", "sweep", "batch", "write"),
 )
 JOIN = Script("epoch", "members", "join")
 BEAT = Script("epoch", "members", "beat")

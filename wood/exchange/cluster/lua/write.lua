@@ -1,6 +1,22 @@
 -- Write back what was decided. Nothing before this has written anything.
 
-trim.prepare()
+-- The journal is cut in steps, by rows: refusals have no number, but take room. Only then it is asked
+-- how far the slowest durable reader is. In fields, since Lua has room for 200 local names; and no
+-- function, since each takes longer to make than this, for every batch.
+meta.rows = rows + (seq - first + 1) + unnumbered
+do
+    local step = kept >= 100 and kept / 100 or 1
+    if math.floor(meta.rows / step) > math.floor(rows / step) then
+        meta.slowest = HUGE
+        local readers = call('HGETALL', KEYS[16])
+        for i = 2, #readers, 2 do
+            local journal, _, _, done = decode(readers[i])
+            -- Who knows only another journal may want all of this one.
+            if journal ~= meta[11] then done = 0 end
+            if done < meta.slowest then meta.slowest = done end
+        end
+    end
+end
 
 -- A right that was taken away meanwhile would leave half of it written: all is asked for before.
 if redis.acl_check_cmd then
@@ -31,8 +47,7 @@ call('XADD', KEYS[4], id, 'b', entry)
 call('HSET', KEYS[2], writer, pack(number, taken, id))
 if new_epoch then begin_epoch(KEYS[3], epoch, first - 1, batch - 1) end
 
--- A function, since Lua has room for 200 local names.
-local function write_books()
+do
     local owned, not_owned = {}, {}
     local owned_count, not_owned_count = 0, 0
     for i = 1, #books do
@@ -107,14 +122,31 @@ local function write_books()
     each('HDEL', KEYS[6], none, #none)
 end
 
-write_books()
 write_sessions()
 write_states()
 write_rates()
 
-if trim.due then trim.cut(id) end
+if meta.slowest then
+    local MOST_KEPT = 4       -- times what is kept anyway, for the sake of a reader
+    local CUT_AT_ONCE = 10000 -- rows, and a tenth of what is kept
+    call('RPUSH', KEYS[5], pack(meta.rows, id))
+    local cut, began
+    while true do
+        local at, till = decode(call('LINDEX', KEYS[5], 0))
+        if at > meta.rows - kept then break end
+        -- When a reader lets go of much at once, that is cut bit by bit: Redis stands still meanwhile.
+        if began and at - began > CUT_AT_ONCE + kept / 10 then break end
+        -- What is before that entry goes, it stays.
+        local last = tonumber(match(till, '%d+$')) - 1
+        if last > meta.slowest and at > meta.rows - MOST_KEPT * kept then break end
+        began = began or at
+        cut = till
+        call('LPOP', KEYS[5])
+    end
+    if cut then call('XTRIM', KEYS[4], 'MINID', cut) end
+end
 call('HSET', KEYS[1], 'seq', text(seq), 'batch', text(batch),
     'time', text(time), 'epoch', text(epoch), 'server', server,
-    'rows', text(trim.rows), 'resting', text(resting))
+    'rows', text(meta.rows), 'resting', text(resting))
 call('SPUBLISH', ARGV[4] .. meta[11], entry)
 return {'ok', taken, entry, pack(answers)}
