@@ -186,4 +186,10 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     interval = yaml.load(FOLDER / "prometheus.yml")["global"]["scrape_interval"]
     assert source["jsonData"]["timeInterval"] == interval
     (provider,) = yaml.load(PROVISIONED / "dashboards" / "wood.yml")["providers"]
-    assert provider["options"]["path"] == "/etc/grafana/dashboards"
+    compose = yaml.load(ROOT / "deploy" / "docker-compose.yml")
+    mounted = dict(each.split(":")[:2] for each in compose["services"]["grafana"]["volumes"])
+    assert mounted["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    folder = provider["options"]["path"]
+    assert mounted["./grafana/dashboard.json"].startswith(f"{folder}/")
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in compose["services"]

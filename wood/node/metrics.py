@@ -163,7 +163,9 @@ class Metrics(Collector):
         yield self._timed("redis_seconds", "Round trips of batches to Redis.", lambda v: v.redis)
         yield self._counted("redis_outages", "Times that Redis went away.", lambda v: v.outages)
         yield self._counted(
-            "gaps_filled", "Times that batches were missed and read again.", lambda v: v.gaps
+            "gaps_filled",
+            "Times that batches were missed, or came late, and were read.",
+            lambda v: v.gaps,
         )
         yield self._counted(
             "resyncs", "Times that this node began again from a snapshot.", lambda v: v.resyncs
