@@ -108,7 +108,7 @@ _OPTIONS = [
     _option(
         "--disk",
         multiple=True,
-        type=click.Path(exists=True),
+        type=click.Path(exists=True, readable=False),
         help="Watch how full the file system of this path is, such as that of Redis' append-only "
         "file; repeatable. Only where 'wood alert' runs on that machine.",
     ),
