@@ -6,10 +6,12 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY wood wood
 # A wheel first, so that what is installed is what would be published. The environment is made without
-# a pip of its own: nothing in it is needed to run but wood and its libraries.
+# a pip of its own: nothing in it is needed to run but wood and its libraries. The wheel of graypy has
+# its tests in it, under a name that is anybody's.
 RUN pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /wheels . \
     && python -m venv --without-pip /opt/wood \
-    && pip --python /opt/wood/bin/python install --no-cache-dir --disable-pip-version-check /wheels/*.whl
+    && pip --python /opt/wood/bin/python install --no-cache-dir --disable-pip-version-check /wheels/*.whl \
+    && rm -r /opt/wood/lib/python3*/site-packages/tests
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/wood /opt/wood

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -68,6 +68,12 @@ def one_line(done: "subprocess.CompletedProcess[str]", said: str) -> str:
     assert line.startswith("wood: ")
     assert said in line
     return line
+
+
+def _agreed(client: Any) -> dict[bytes, object]:
+    """All but what those who are there say of themselves every second."""
+    said = (b"beats", b"nodes")
+    return {k: v for k, v in contents(client).items() if not k.endswith(said)}
 
 
 def rest(node: Server, *numbers: int) -> None:
@@ -359,7 +365,7 @@ class TestRefusal:
         here = "without" if persist else "with"
         other = [] if persist else ["--persist"]
         with cluster.redis() as client:
-            before = {k: v for k, v in contents(client).items() if b"beats" not in k}
+            before = _agreed(client)
             differing = {
                 f"and this node {here}": other,
                 "WOOD:0.5:1 here": [*flag, "--instrument", "WOOD:0.5"],
@@ -369,7 +375,7 @@ class TestRefusal:
                     differing[f"{limit}: "] = [limit, "7"]
             runs = [partial(refused, *words, *more, said=said) for said, more in differing.items()]
             at_once(runs)
-            assert {k: v for k, v in contents(client).items() if b"beats" not in k} == before
+            assert _agreed(client) == before
             assert client.zcard(cluster.keys.beats) == 1, "they are not waited for"
         assert prices(cluster.nodes[0]) == [11]
 

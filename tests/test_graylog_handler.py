@@ -1,9 +1,12 @@
+import fcntl
 import logging
 import os
 import signal
 import sys
+import termios
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,17 @@ class Sending:
 
     def info(self, number: int, text: str = "Redis answers again") -> None:
         self.log.info(text, extra=told(LogEvent.REDIS_BACK, count=number))
+
+    def until_read(self) -> None:
+        """Wait until the process that sends has taken all that it was handed."""
+        here = self.handler._sender._here.fileno()
+        unread = array("i", [0])
+
+        def nothing_waits() -> bool:
+            fcntl.ioctl(here, termios.TIOCOUTQ, unread)
+            return unread[0] == 0
+
+        eventually(nothing_waits, "everything read")
 
     @property
     def child(self) -> int:
@@ -201,6 +215,7 @@ def test_what_does_not_fit_while_the_receiver_is_away_is_counted_and_told(
     many = MOST + 2_000
     for number in range(1, many):
         sender.info(number)
+    sender.until_read()
     receiver.start()
     eventually(lambda: dropped(receiver.messages()) > 0, "what was dropped, told")
     sender.handler.close()

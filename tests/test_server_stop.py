@@ -45,8 +45,8 @@ def test_everything_read_is_answered(
 
 def test_new_connections_are_refused_while_it_drains(server: Server) -> None:
     with server.trader(receive_buffer=4096) as lazy, server.trader() as other:
-        lazy.send(*[create(n, "BUY", 5, 1) for n in range(9000)], b'{"message":"orders"}\n' * 20)
-        lazy.messages(9000)
+        lazy.send(*[create(n, "BUY", 5, 1) for n in range(5000)], b'{"message":"orders"}\n' * 20)
+        lazy.messages(5000)
         select.select([lazy.socket], [], [], PATIENCE)  # the first list is on its way
         server.process.send_signal(signal.SIGTERM)
         assert other.line() == b""
