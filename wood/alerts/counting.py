@@ -9,7 +9,8 @@ class Growth:
     """By how much a counter of each node has grown since it was last looked at.
 
     What a node counted before it was first seen does not count, unless it started only `young`
-    seconds before: so nothing is missed of one that was started again.
+    seconds before: so nothing is missed of one that was started again. While it runs nothing counts
+    down: of two ways to hear of it one may be older.
     """
 
     def __init__(self, young: float) -> None:
@@ -20,11 +21,12 @@ class Growth:
         """How much more it is than the last time."""
         key = report.name, what
         known = self._known.get(key)
+        if known is not None and known[0] == report.started:
+            count = max(count, known[1])
         self._known[key] = report.started, count
         if known is None:
             return count if report.time - report.started < self._young * 1e6 else 0
-        started, before = known
-        return count - before if report.started == started and count >= before else count
+        return count - known[1] if known[0] == report.started else count
 
 
 class Recent:
