@@ -52,14 +52,34 @@ def test_what_was_seen_and_is_not_in_history_was_lost() -> None:
 
 def test_it_is_one_fork_before_and_after_its_epoch_begins_and_for_each_node() -> None:
     condition = JournalForked(T)
-    begun = [(2, 160, 80)]
+    # The number of an epoch is the time at which it began: nobody knows it before.
+    first, both = (10, 0, 0), [(10, 0, 0), (20, 160, 80)]
+    old, new = node(0, 10, name="n2"), node(1, 20, name="n2")
     looks = [
-        look(0, after(1, 100, [], node(), node(name="n2"))),
-        look(1, after(1, 80, [], node(), node(name="n2"))),
-        look(2, after(2, 81, begun, node(1, 2), node(name="n2"))),
-        look(3, after(2, 82, begun, node(1, 2), node(1, 2, name="n2"))),
+        look(0, after(10, 100, [first], node(0, 10), old)),
+        look(1, after(10, 80, [first], node(0, 10), old)),
+        look(2, after(20, 81, both, node(1, 20), old)),
+        look(3, after(20, 82, both, node(1, 20), new)),
     ]
-    assert count(condition, *looks) == 1
+    assert judged(condition, *looks[:2]) == []
+    (found,) = condition.judge(looks[2])
+    assert found.more == 1
+    assert "after 160, in epoch 20" in found.text
+    assert count(condition, looks[3]) == 0
+
+
+def test_a_node_counts_a_fork_before_it_is_in_the_epoch_after_it() -> None:
+    condition = JournalForked(T)
+    first, both = (10, 0, 0), [(10, 0, 0), (20, 220, 110)]
+    looks = [
+        look(0, after(10, 100, [first], node(0, 10), node(0, 10, name="n2"))),
+        look(1, after(20, 120, both, node(1, 10), node(0, 10, name="n2"))),
+        look(2, after(20, 130, both, node(1, 20), node(1, 20, name="n2"))),
+    ]
+    (found,) = judged(condition, *looks[:2])
+    assert found.more == 1
+    assert found.text.endswith("in epoch 20")
+    assert count(condition, looks[2]) == 0
 
 
 def test_what_only_nodes_saw_is_told_by_them_once() -> None:

@@ -64,6 +64,8 @@ class JournalForked(Condition):
     def _compare(self, partition: PartitionSeen, now: float) -> None:
         """Whether what there was is still there."""
         name, before = partition.name, self._places.get(partition.name)
+        if before is not None and _begins_soon(before, partition):
+            return
         nodes = {
             (node.name, node.report.started)
             for node in partition.nodes
@@ -95,12 +97,14 @@ class JournalForked(Condition):
                 if not self._growth.of(report, f"forks of {name}", place.forks):
                     continue
                 known = self._places.get(name)
+                journal, epoch = ("", 0) if known is None else (known.journal, known.epoch)
+                # It counts a fork before it is in the epoch that began with that.
+                epoch = max(epoch, place.epoch)
                 text = (
                     f"the node {report.name} found that Redis had lost the end of the journal; "
-                    f"history goes on in epoch {place.epoch}"
+                    f"history goes on in epoch {epoch}"
                 )
-                journal = "" if known is None else known.journal
-                self._note(name, journal, place.epoch, source, text, look.now)
+                self._note(name, journal, epoch, source, text, look.now)
 
     def _note(
         self, name: str, journal: str, epoch: int, source: str, text: str, now: float
@@ -120,7 +124,10 @@ def _cut(before: _Place, partition: PartitionSeen) -> tuple[int, int, int] | Non
     for place in partition.epochs:
         if place[0] > before.epoch and place[2] < before.batch:
             return place
-    if partition.batch < before.batch:
-        # The epoch after a loss begins with the next beat or batch, which is still to come.
-        return before.epoch + 1, partition.seq, partition.batch
     return None
+
+
+def _begins_soon(before: _Place, partition: PartitionSeen) -> bool:
+    """Something was lost, and the epoch by which that is known begins only with the next beat."""
+    same = partition.journal == before.journal and partition.epoch <= before.epoch
+    return same and partition.batch < before.batch
