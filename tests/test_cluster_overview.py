@@ -183,7 +183,8 @@ def test_redis_itself(start_redis: StartRedis) -> None:
         return await look(server.url, "wood")
 
     plain = start_redis("--maxmemory", "100mb")
-    master = start_redis("--appendonly", "yes", "--repl-diskless-sync-delay", "0")
+    always = "--appendonly", "yes", "--appendfsync", "always"
+    master = start_redis(*always, "--repl-diskless-sync-delay", "0")
     replica = start_redis("--replicaof", master.host, str(master.port))
 
     async def test() -> None:

@@ -233,7 +233,8 @@ def test_waiting_orders_and_an_absent_redis_are_seen(
 def test_a_lost_history_is_counted(
     start_redis: Callable[..., RedisServer], start_server: StartServer
 ) -> None:
-    port, redis, main = free_port(), start_redis("--appendonly", "yes"), "partition=main"
+    redis = start_redis("--appendonly", "yes", "--appendfsync", "always")
+    port, main = free_port(), "partition=main"
     options = ("--lease", "1", "--health", str(port))
     (node,) = Cluster(start_server, redis.url, "wood", *options, nodes=1).nodes
     with node.trader() as peer:
