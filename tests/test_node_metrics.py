@@ -278,6 +278,7 @@ def test_what_cannot_be_written_is_counted_apart(
         peer.ask(create(1, "BUY", 1, 1))
         client.config_set("maxmemory", "1")
         assert peer.ask(create(2, "BUY", 1, 1))["code"] == "unavailable"
+        assert status(port)["partitions"]["main"]["waited"] == 0, "nothing waits any more"
         client.config_set("maxmemory", "0")
     found = samples(port)
     assert found["wood_node_unavailable_total", "partition=main"] == 1
