@@ -17,7 +17,7 @@ from tests.test_exchange import new
 from wood.exchange.cluster.exchange import ClusterExchange
 from wood.exchange.cluster.formats import decode_entry
 from wood.exchange.cluster.keys import Keys
-from wood.model.commands import Command
+from wood.model.commands import Command, ListOrders
 from wood.model.events import CommandRefused, OrderAccepted, Snapshot
 from wood.model.orders import BUY
 
@@ -179,6 +179,32 @@ def test_a_refusal_does_not_overtake_an_answer(redis_url: str, prefix: str) -> N
             "OrderAccepted 1",
             "CommandRefused 2",
         ]
+
+    race(redis_url, prefix, test)
+
+
+def test_a_query_that_is_refused_is_as_old_as_it_was(redis_url: str, prefix: str) -> None:
+    """It is sent again, and what came while it was under way makes it no younger."""
+
+    async def test(twice: Twice) -> None:
+        a, waiting_since = twice.a, list[float | None]()
+
+        async def no_memory(count: int, send: Callable[[], Awaitable[Any]]) -> Any:
+            waiting_since.append(a.vitals.waiting_since)
+            if count == 1:
+                a.submit([order(1)])
+            if count <= 2:
+                raise OutOfMemoryError("no")
+            return await send()
+
+        interfere(a, no_memory)
+        a.submit([ListOrders("A", "A", 0)])
+        asked = a.vitals.waiting_since
+        await a.drain()
+        assert asked is not None
+        assert set(waiting_since) == {asked}
+        assert a.vitals.waiting_since is None
+        assert twice.told_a.told == ["reset", "CommandRefused 1"]
 
     race(redis_url, prefix, test)
 
