@@ -1,6 +1,7 @@
 """The process that sends the market: at what pace, after what, and until when."""
 
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.engines import INSTRUMENTS
-from tests.gelf_receiver import GelfReceiver, needs_gelf
+from tests.gelf_receiver import HOST, GelfReceiver, needs_gelf
 from tests.support import PATIENCE
 from tests.test_graylog_market import a_trade, batch_of
 from tests.test_graylog_sending import OddSink
@@ -52,6 +53,34 @@ def test_it_ends_quietly_though_nobody_heard_its_answer(
         assert select.select([here], [], [], PATIENCE)[0], "an answer"
     _, said = sender.communicate(timeout=PATIENCE)
     assert (sender.returncode, said) == (0, b"")
+
+
+def test_signals_to_stop_are_not_meant_for_it() -> None:
+    # The one that started it gets them too, and has it send the rest.
+    here, there = socket.socketpair()
+    with here, there, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((HOST, 0))
+        receiver.settimeout(PATIENCE)
+        here.settimeout(PATIENCE)
+        address = Address("udp", HOST, receiver.getsockname()[1])
+        hello = Hello(address.packed, "n", Which.TRADES, pack_instruments(INSTRUMENTS))
+        sender = subprocess.Popen(
+            [sys.executable, "-m", "wood.graylog.market_sender", str(there.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[there.fileno()],
+        )
+        there.close()
+        here.sendall(frame(hello))
+        for number in (1, 2, 3):
+            packed = delivery(number, [batch_of(a_trade())], EVENTS[Which.TRADES], ())
+            assert packed is not None
+            here.sendall(packed)
+            assert receiver.recv(65_536)
+            answer = frame(Delivered(number))
+            assert here.recv(len(answer), socket.MSG_WAITALL) == answer
+            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                sender.send_signal(each)
+    assert sender.wait(PATIENCE) == 0
 
 
 class PretendedStream(Stream):
