@@ -21,6 +21,13 @@ def test_an_address_of_ipv6() -> None:
     assert (address.host, str(address)) == ("::1", "tls://[::1]:12201")
 
 
+@pytest.mark.parametrize(
+    "host", ["x" * 63 + ".org", "graylog.", "b\u00fccher.example", "::ffff:1.2.3.4"]
+)
+def test_a_host_that_can_be_looked_up(host: str) -> None:
+    assert Address.parse(f"udp://[{host}]" if ":" in host else f"udp://{host}").host == host
+
+
 def test_options_of_udp() -> None:
     assert Address.parse("udp://graylog").compress
     address = Address.parse("udp://graylog?compress=no&chunk=8000")
@@ -45,6 +52,10 @@ def test_options_of_tls(tmp_path: Path) -> None:
         ("", "begins with none of"),
         ("udp://", "names no host"),
         ("udp://:12201", "names no host"),
+        ("udp://a..b:12201", "names a host that no name can be"),
+        ("tls://.graylog", "names a host that no name can be"),
+        (f"tcp://{'x' * 64}.example.com", "names a host that no name can be"),
+        ("tcp://\udcff.example.com", "names a host that no name can be"),
         ("udp://graylog:port", "is no address"),
         ("udp://graylog:99999", "is no address"),
         ("udp://[::1", "is no address"),

@@ -1,3 +1,4 @@
+from wood.graylog.log_sender import dropped
 from wood.graylog.outbox import Outbox
 from wood.graylog.record import Record
 
@@ -46,3 +47,9 @@ def test_what_does_not_fit_is_counted() -> None:
     outbox.confirmed()
     outbox.put(record(6))
     assert texts(outbox, 9) == ["2", "6"]
+
+
+def test_a_count_of_others_that_were_dropped_is_not_lost_when_it_does_not_fit() -> None:
+    outbox = filled(3, 5)
+    outbox.put(dropped("n", "nodes", 127))
+    assert outbox.dropped == 2 + 127

@@ -59,6 +59,22 @@ def test_of_many_those_that_happened_most_are_told_and_the_rest_is_counted(
     }
 
 
+def test_strangers_without_number_take_no_memory_without_bound(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = LimitsHit(LOG, most=2)
+    strangers = 10_000
+    for number in range(strangers):
+        host = f"10.0.{number // 256}.{number % 256}"
+        for _ in range(3 if number in (7, strangers - 1) else 1):
+            limits.note(Limit.CONNECTION_RATE, "", Source(host, 1), None)
+    limits.flush()
+    first, second, left_out = fields(caplog)
+    assert (first["client"], first["count"]) == ("10.0.0.7:1", 3)
+    assert second["count"] == 1, "the last one came when there was no room for its name"
+    assert left_out["count"] == strangers + 4 - 3 - 1
+
+
 def test_it_is_told_when_the_second_is_over(caplog: pytest.LogCaptureFixture) -> None:
     now = [100.0]
     limits = LimitsHit(LOG, clock=lambda: now[0])

@@ -54,6 +54,8 @@ class Address(Struct, frozen=True):
             _refuse(text, f"begins with none of udp://, tcp://, tls://: give one {EXAMPLE}")
         if not parts.hostname:
             _refuse(text, f"names no host: give one {EXAMPLE}")
+        if not _can_be_looked_up(parts.hostname):
+            _refuse(text, f"names a host that no name can be (RFC 3490): give one {EXAMPLE}")
         if parts.path.strip("/") or parts.fragment or parts.username is not None:
             _refuse(text, f"has more than a host, a port and options: give one {EXAMPLE}")
         options = _options(text, parts)
@@ -84,6 +86,15 @@ class Address(Struct, frozen=True):
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+
+def _can_be_looked_up(host: str) -> bool:
+    """Whether `getaddrinfo` takes it: an empty label, or a long one, is to it no matter of DNS."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _options(text: str, parts: SplitResult) -> dict[str, str]:

@@ -8,6 +8,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from wood.graylog.address import Address
 from wood.graylog.child import Outage, Pauses, begin
@@ -24,7 +25,7 @@ from wood.graylog.frames import (
     unpack_instruments,
 )
 from wood.graylog.market import Which, records
-from wood.graylog.sink import SinkDown, make_sink
+from wood.graylog.sink import make_sink, why_down
 
 PACE = 0.1
 """Seconds between two confirmations at least: each costs a new connection to Graylog."""
@@ -73,13 +74,16 @@ class Stream:
 class Sender:
     """Sends what it is given."""
 
-    def __init__(self, stream: Stream, hello: Hello) -> None:
+    def __init__(
+        self, stream: Stream, hello: Hello, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         address = Address.unpack(hello.address)
         self._stream = stream
         self._sink = make_sink(address)
         self._outage = Outage(address, lambda up, reason: stream.say(State(up, reason)))
         self._instruments = unpack_instruments(hello.instruments)
         self._node, self._which = hello.node, Which(hello.which)
+        self._clock = clock
         self._confirmed = 0.0
 
     def deliver(self, delivery: Delivery) -> None:
@@ -88,8 +92,11 @@ class Sender:
         while True:
             try:
                 self._send(delivery)
-            except SinkDown as error:
-                self._outage.down(str(error))
+            except Ended:
+                raise
+            except Exception as error:
+                self._sink.close()
+                self._outage.down(why_down(error))
                 self._stream.wait(pauses.next())
             else:
                 self._outage.up()
@@ -103,9 +110,9 @@ class Sender:
             for record in records(unpack(packed), self._instruments, self._node, self._which):
                 self._sink.send(record)
         self._sink.flush()
-        self._stream.wait(self._confirmed + PACE - time.monotonic())
+        self._stream.wait(self._confirmed + PACE - self._clock())
         self._sink.confirm()
-        self._confirmed = time.monotonic()
+        self._confirmed = self._clock()
 
 
 def main(arguments: list[str]) -> None:

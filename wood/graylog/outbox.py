@@ -4,6 +4,7 @@ from collections import deque
 from itertools import islice
 
 from wood.graylog.record import Record
+from wood.model.log_events import LogEvent
 
 
 class Outbox:
@@ -38,9 +39,9 @@ class Outbox:
         return len(self._records) >= self._most
 
     def put(self, record: Record) -> None:
-        """Add a record, or count it."""
+        """Add a record, or count it; of one that tells of others that were dropped, those."""
         if self.full:
-            self.dropped += 1
+            self.dropped += _stands_for(record)
         else:
             self._records.append(record)
 
@@ -61,3 +62,11 @@ class Outbox:
     def lost(self) -> None:
         """What was sent may not have arrived, and waits again."""
         self._sent = 0
+
+
+def _stands_for(record: Record) -> int:
+    """How many records are missing without it."""
+    count = record.fields.get("count")
+    if record.fields.get("event") == LogEvent.RECORDS_DROPPED.value and isinstance(count, int):
+        return count
+    return 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from wood.graylog.child import FIRST_PAUSE, Outage, Pauses
 from wood.graylog.outbox import Outbox
 from wood.graylog.record import Record
-from wood.graylog.sink import Sink, SinkDown
+from wood.graylog.sink import Sink, why_down
 
 CONFIRMING = 1.0
 """Seconds that something sent waits to be confirmed: each time costs a new connection."""
@@ -56,8 +56,9 @@ class Sending:
         while self._wait():
             try:
                 self._step()
-            except SinkDown as error:
-                self._outage.down(str(error))
+            except Exception as error:  # of any kind: nobody else would send, or say that none does
+                self._sink.close()
+                self._outage.down(why_down(error))
                 with self._changed:
                     self._outbox.lost()
                     self._since = None

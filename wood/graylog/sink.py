@@ -28,6 +28,11 @@ class SinkDown(Exception):
     """Graylog is away, or what was sent since it last confirmed may be lost."""
 
 
+def why_down(error: Exception) -> str:
+    """What to say when a sink raised this: `SinkDown`, or what nobody has thought of."""
+    return str(error) if isinstance(error, SinkDown) else f"{type(error).__name__}: {error}"
+
+
 class Sink(ABC):
     """A way to Graylog; it connects when there is something to send, and after `SinkDown` anew."""
 
