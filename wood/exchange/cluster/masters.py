@@ -103,8 +103,12 @@ class SentinelFinder:
         return len(known) > len(self._seeds.hosts) // 2
 
     async def _answers(self) -> tuple[list["_Word"], list[Exception]]:
-        hosts = self._seeds.hosts
-        asking = [asyncio.create_task(self._ask(host)) for host in hosts]
+        seeds = self._seeds
+        clients = [_client(host, seeds.tls, seeds.sentinel_options) for host in seeds.hosts]
+        asking = [
+            asyncio.create_task(self._ask(*each))
+            for each in zip(seeds.hosts, clients, strict=True)
+        ]
         known: list[_Word] = []
         errors: list[Exception] = []
         try:
@@ -119,19 +123,18 @@ class SentinelFinder:
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
+            # Not by who asks: one who is cancelled while it closes its connection leaves it open.
+            await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)
         return known, errors
 
-    async def _ask(self, host: Address) -> "_Word":
+    async def _ask(self, host: Address, client: Any) -> "_Word":
         seeds = self._seeds
-        client = _client(host, seeds.tls, seeds.sentinel_options)
         try:
             with as_broken():
                 row = await client.execute_command("SENTINEL", "MASTER", seeds.name)
         except AuthenticationError as error:
             text = f"the sentinel {address_text(host)} does not let us in: {error}"
             raise NoMaster(f"{text}; see sentinel_password") from None
-        finally:
-            await client.aclose()
         state = dict(zip(row[::2], row[1::2], strict=True))
         return _Word(
             (state[b"ip"].decode(), int(state[b"port"])),
