@@ -329,6 +329,30 @@ def test_a_position_of_a_lost_history_that_was_kept_after_the_loss(
     raw_test(redis_url, prefix, test)
 
 
+def test_an_epoch_that_was_lost_and_the_next_server_has_a_clock_that_is_behind(
+    redis_url: str, prefix: str
+) -> None:
+    """The one after it has a smaller number, and it is all there will be."""
+
+    async def test(raw: Raw) -> None:
+        for number in range(2):
+            await raw.say(new("A", number, BUY, 100, 1))
+        meta = raw.sync.hgetall(raw.keys.meta)
+        journal, epoch = meta[b"id"].decode(), int(meta[b"epoch"])
+        an_hour = 3600 * 10**6
+        await keep(raw.client, raw.keys, "reader", Position(journal, epoch + an_hour, 8, 4, 9))
+        raw.sync.hset(raw.keys.meta, "server", "another")
+        async with StoredTail(raw.url, raw.prefix, "main", None, "reader") as tail:
+            assert [await tail._next() for _ in range(3)] == [None] * 3, "it has not begun yet"
+            await raw.say(new("A", 2, BUY, 100, 1))
+            async with asyncio.timeout(20):
+                page = await tail.read()
+            assert page.skipped == Skipped("forked", epoch, 4, 4)
+            assert [batch.last for batch in (await tail.read()).batches] == [6]
+
+    raw_test(redis_url, prefix, test)
+
+
 # Where Redis is several servers
 
 

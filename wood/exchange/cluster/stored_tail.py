@@ -219,7 +219,8 @@ class StoredTail(Tail):
         assert self._position is not None
         self._ahead, self._trusted = [], {}
         position = self._position
-        found = follow(await self._journal.epochs(), position)
+        epochs, begun = await self._journal.history()
+        found = follow(epochs, position, begun=begun)
         if await self._client.hget(self._keys.meta, "id") != position.journal.encode():
             return None  # it was cleared under our hands
         if isinstance(found, Fork):
