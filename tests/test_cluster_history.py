@@ -54,6 +54,33 @@ def test_an_epoch_that_is_to_come() -> None:
     assert follow([], Position("journal", 10, 0, 0, 0)) is None
 
 
+@pytest.mark.parametrize(
+    ("batch", "follows"),
+    [
+        (90, {20: 90, 30: None}),
+        (95, Fork(20, 200, 90)),
+        # What it forked from was lost before: by the one that began epoch 20.
+        (60, Fork(10, 100, 50)),
+        (50, {10: 50, 20: 90, 30: None}),
+    ],
+)
+def test_an_epoch_of_a_clock_that_was_ahead(batch: int, follows: Trusted | Fork) -> None:
+    """It was lost, and the next server, which has its own, counts from an earlier time."""
+    position = Position("journal", 35, 2 * batch, batch, 0)
+    assert follow(LIST, position, begun=True) == follows
+
+
+def test_a_clock_that_was_ahead_and_is_right_again() -> None:
+    """Somebody who was away does not see at once that the next epoch was not the next one."""
+    position = Position("journal", 35, 120, 60, 0)
+    assert follow([*LIST, (40, 300, 140)], position) == Fork(10, 100, 50)
+
+
+def test_a_history_in_which_nothing_was_lost() -> None:
+    """It is not the one that the position is of: an old server that thinks it still is one."""
+    assert follow(LIST[:1], Position("journal", 15, 120, 60, 0), begun=True) is None
+
+
 def test_an_epoch_that_is_older_than_the_list() -> None:
     assert after(5, 0) == {10: 50, 20: 90, 30: None}
     assert follow(LIST[1:], Position("journal", 10, 100, 50, 0)) == {20: 90, 30: None}

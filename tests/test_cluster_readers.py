@@ -1,11 +1,14 @@
 """What durable readers and reports of nodes are to the scripts: what is kept for whom, how long."""
 
+from collections.abc import Callable
+
 import msgpack
 import pytest
 from msgspec.msgpack import encode
 
 from tests.engines import INSTRUMENTS
 from tests.raw_writer import Raw, raw_test
+from tests.redis_server import RedisServer
 from tests.test_exchange import asking, new
 from wood.exchange.cluster.admin import Partition
 from wood.exchange.cluster.exchange import ClusterExchange
@@ -260,6 +263,21 @@ def test_a_report_that_fails_is_said_once_and_stops_nothing(
         assert record.exc_info
 
     raw_test(redis_url, prefix, test)
+
+
+def test_a_full_redis_hears_of_the_node_all_the_same(
+    start_redis: Callable[..., RedisServer],
+) -> None:
+    """It tells how far the journal is: a beat that failed would be told as Redis being away."""
+
+    async def test(raw: Raw) -> None:
+        await beat(raw, "one", n=1)
+        raw.sync.config_set("maxmemory", 1)
+        await beat(raw, "one", n=2)
+        raw.sync.config_set("maxmemory", 0)
+        assert nodes(raw) == {raw.writer: ("one", report("one", n=1))}, "there was no room"
+
+    raw_test(start_redis().url, "wood", test)
 
 
 def test_all_partitions_carry_it(redis_url: str, prefix: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -18,6 +19,9 @@ from tests.support import Server, create, eventually, run_wood
 from tests.test_cluster_overview import look
 from tests.test_exchange import new
 from tests.traders import Traders
+from wood.exchange.cluster import positions
+from wood.exchange.cluster.formats import Entry
+from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.overview import PartitionView
 from wood.exchange.cluster.positions import keep
 from wood.exchange.cluster.stored_tail import StoredTail
@@ -327,6 +331,92 @@ def test_a_position_of_a_lost_history_that_was_kept_after_the_loss(
             assert [batch.last for batch in (await tail.read()).batches] == [2, 4, 6, 8]
 
     raw_test(redis_url, prefix, test)
+
+
+def test_an_epoch_that_was_lost_and_the_next_server_has_a_clock_that_is_behind(
+    redis_url: str, prefix: str
+) -> None:
+    """The one after it has a smaller number, and it is all there will be."""
+
+    async def test(raw: Raw) -> None:
+        for number in range(2):
+            await raw.say(new("A", number, BUY, 100, 1))
+        meta = raw.sync.hgetall(raw.keys.meta)
+        journal, epoch = meta[b"id"].decode(), int(meta[b"epoch"])
+        an_hour = 3600 * 10**6
+        await keep(raw.client, raw.keys, "reader", Position(journal, epoch + an_hour, 8, 4, 9))
+        raw.sync.hset(raw.keys.meta, "server", "another")
+        async with StoredTail(raw.url, raw.prefix, "main", None, "reader") as tail:
+            assert [await tail._next() for _ in range(3)] == [None] * 3, "it has not begun yet"
+            await raw.say(new("A", 2, BUY, 100, 1))
+            async with asyncio.timeout(20):
+                page = await tail.read()
+            assert page.skipped == Skipped("forked", epoch, 4, 4)
+            assert [batch.last for batch in (await tail.read()).batches] == [6]
+
+    raw_test(redis_url, prefix, test)
+
+
+def test_history_changes_between_two_questions(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch was the old one when it was asked for; the entries are of the next."""
+    true_after = StoredJournal.after
+
+    async def test(raw: Raw) -> None:
+        for number in range(2):
+            await raw.say(new("A", number, BUY, 100, 1))
+        saved = {key: raw.sync.dump(key) for key in raw.dump()}
+        await raw.say(new("A", 2, BUY, 100, 1))
+
+        async def after(journal: StoredJournal, place: str, count: int) -> list[Entry]:
+            """As `StoredJournal.after`, when Redis has lost a batch and decided two others."""
+            monkeypatch.setattr(StoredJournal, "after", true_after)
+            raw.sync.delete(*raw.dump())
+            for key, value in saved.items():
+                raw.sync.restore(key, 0, value)
+            raw.sync.hset(raw.keys.meta, "server", "another")
+            raw.number -= 1
+            for number in (3, 4):
+                await raw.say(new("A", number, BUY, 100, 1))
+            return await journal.after(place, count)
+
+        async with StoredTail(raw.url, raw.prefix, "main", None, "reader") as tail:
+            page = await tail.read()
+            assert page.position.seq == 6
+            monkeypatch.setattr(StoredJournal, "after", after)
+            page_after = await tail.read()
+            assert page_after.skipped == Skipped("forked", page.position.epoch, 4, 2)
+            assert [batch.last for batch in (await tail.read()).batches] == [6, 8]
+
+    raw_test(redis_url, prefix, test)
+
+
+def test_what_is_trimmed_before_it_is_held(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that begins has missed nothing: it begins with the oldest that is held for it."""
+
+    async def test(raw: Raw) -> None:
+        async def trade() -> None:
+            for _ in range(40):
+                await raw.say(new("A", raw.number, BUY, 100, 1))
+
+        async def keep_late(*where: Any) -> None:
+            monkeypatch.setattr(positions, "keep", keep)
+            await trade()
+            await keep(*where)
+
+        await trade()
+        monkeypatch.setattr(positions, "keep", keep_late)
+        async with StoredTail(raw.url, raw.prefix, "main", None, "reader") as tail:
+            page = await tail.read()
+            assert page.skipped is None
+            assert page.batches[-1].last == 160
+            await trade()
+            assert (await tail.read()).batches[0].first == 161
+
+    raw_test(redis_url, prefix, test, limits=(1000, 1000, 20))
 
 
 # Where Redis is several servers

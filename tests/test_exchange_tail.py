@@ -3,7 +3,7 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -21,6 +21,8 @@ from tests.engines import (
 from tests.test_exchange import asking, new
 from wood.exchange import memory_tail
 from wood.exchange.cluster import stored_tail
+from wood.exchange.cluster.formats import Entry
+from wood.exchange.cluster.journal import StoredJournal
 from wood.exchange.cluster.stored_tail import StoredTail
 from wood.exchange.memory_tail import MemoryTail
 from wood.exchange.tail import Page, Skipped, Tail
@@ -279,5 +281,35 @@ class TestRedis(OnRedis, TailTests):
                 assert tail.instruments is not None
                 assert list(tail.instruments) == list(INSTRUMENTS)
                 await tail.close()
+
+        with_loop(test)
+
+    def test_a_cancellation_that_meets_a_page_loses_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def after(journal: StoredJournal, place: str, count: int) -> list[Entry]:
+            """As a client that swallows the cancellation which meets a reply."""
+            found = await since(journal, f"({place}", count)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            return found
+
+        since = StoredJournal.since
+
+        async def test() -> None:
+            async with self.opened() as (engine, tail):
+                found: list[Batch] = []
+                await orders(engine, 3)
+                for last in (6, 8):
+                    with monkeypatch.context() as patch:
+                        patch.setattr(StoredJournal, "after", after)
+                        [canceled] = await asyncio.gather(tail.read(), return_exceptions=True)
+                        assert isinstance(canceled, asyncio.CancelledError)
+                    found += batches(await read_to(tail, last))
+                    assert found == engine.said.batches
+                    await orders(engine, 1, first=last)
 
         with_loop(test)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import msgpack
+from msgspec.structs import replace
 
 from tests.engines import INSTRUMENTS, with_loop
 from wood.exchange.memory import MemoryExchange
@@ -69,8 +70,12 @@ def test_the_log_is_told_what_happened_since_it_was_last_told(
     with_loop(test)
 
 
-def test_other_nodes_are_told_the_same_as_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With each beat: an engine that has others calls for it."""
+def test_other_nodes_are_told_the_same_as_people_but_for_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With each beat: an engine that has others calls for it. A report stays small, however many
+    instruments there are.
+    """
     given: list[Any] = []
     monkeypatch.setattr(MemoryExchange, "report_by", lambda self, call: given.append(call))
 
@@ -80,8 +85,10 @@ def test_other_nodes_are_told_the_same_as_people(monkeypatch: pytest.MonkeyPatch
         (call,) = given
         report = msgpack.decode(call(), type=NodeReport)
         assert report.name == f"{socket.gethostname()}:{node.port('private')}"
-        assert report.states == {"WOOD": "open", "PEAR": "open"}
-        assert report.started <= report.time
+        page = node.figures.report()
+        assert page.states == {"WOOD": "open", "PEAR": "open"}
+        assert report.started <= report.time <= page.time
+        assert report == replace(page, states={}, time=report.time)
         await node.stop()
 
     with_loop(test)

@@ -65,7 +65,7 @@ class NodeReport(Struct, frozen=True):
     """Seconds, over the last ten or so; None without any command."""
     partitions: dict[str, PartitionReport]
     states: dict[str, str]
-    """`open` or `halted`, of each instrument."""
+    """`open` or `halted`, of each instrument. Beats leave it out: Redis knows the states itself."""
     readers: dict[str, int] = {}
     """Of readers that are part of this process: how many events they are behind."""
     feed_lag_p99: float | None = None

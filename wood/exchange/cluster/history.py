@@ -25,21 +25,33 @@ class Fork(Struct, frozen=True):
     batch: int
 
 
-def follow(epochs: Sequence[Epoch], position: Position) -> Trusted | Fork | None:
+def follow(
+    epochs: Sequence[Epoch], position: Position, *, begun: bool = False
+) -> Trusted | Fork | None:
     """What follows `position`, or where history left it; None if that cannot be known yet.
 
-    It cannot before the server, after it lost something, has begun an epoch.
+    It cannot before the server, after it lost something, has begun an epoch; `begun` says that the
+    present server has one.
     """
-    # Epochs grow, so the last one up to the position's own is the last that both histories have; it
-    # is missing from the list where that was cut, and the first one after it begins then.
-    common = [each for each in epochs if each[0] <= position.epoch][-1:]
-    following = [each for each in epochs if each[0] > position.epoch]
+    place = sum(epoch <= position.epoch for epoch, _, _ in epochs)
+    lost = place > 0 and epochs[place - 1][0] != position.epoch
+    if lost and (begun or place < len(epochs)):
+        # Epochs grow, so history went on with the first one after the position's own; or with one
+        # before it, if the clock of the next server was behind. That did not begin later than the
+        # position; and the oldest of all did not begin with a loss.
+        for each in range(min(place, len(epochs) - 1), 0, -1):
+            if epochs[each][2] <= position.batch:
+                place = each
+                break
+    if place == len(epochs) and (lost or not epochs):
+        return None
+    # The last that both histories have. It is missing where the list was cut, and the first one
+    # after it begins then.
+    common, following = epochs[max(place - 1, 0) : place], epochs[place:]
     if following:
         epoch, seq, batch = following[0]
         if position.batch > batch:
             return Fork(common[0][0] if common else epoch, seq, batch)
-    elif not common or common[0][0] != position.epoch:
-        return None
     ends = [batch for _, _, batch in following]
     names = [epoch for epoch, _, _ in (*common, *following)]
     return dict(zip(names, [*ends, None][-len(names) :], strict=True))

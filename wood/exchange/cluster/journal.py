@@ -74,8 +74,20 @@ class StoredJournal:
 
     async def epochs(self) -> list[tuple[int, int, int]]:
         """(epoch, last number and batches before it) of all that are remembered, oldest first."""
-        rows = await self._client.lrange(self._keys.epochs, 0, -1)
-        return [(epoch, seq, batch) for epoch, seq, batch in map(_values, rows)]
+        return _epochs(await self._client.lrange(self._keys.epochs, 0, -1))
+
+    async def history(self) -> tuple[list[tuple[int, int, int]], bool]:
+        """The same, and whether the last is the present server's own; else it may have lost one.
+
+        Asked in one go, in an order in which an epoch that has begun is in the list.
+        """
+        async with self._client.pipeline(transaction=False) as questions:
+            questions.hget(self._keys.meta, "server")
+            questions.info("replication")
+            questions.lrange(self._keys.epochs, 0, -1)
+            server, info, rows = await questions.execute()
+        master = info["role"] == "master"  # a replica has the id of its master
+        return _epochs(rows), master and server == info["master_replid"].encode()
 
     async def snapshot(self, state: State) -> Stored | None:
         """The books as they stand now; `state` is how far the journal was just before.
@@ -118,6 +130,10 @@ class StoredJournal:
             found.update((int(key), int(total)) for key, total in page.items())
             if cursor == 0:
                 return found
+
+
+def _epochs(rows: list[bytes]) -> list[tuple[int, int, int]]:
+    return [(epoch, seq, batch) for epoch, seq, batch in map(_values, rows)]
 
 
 def _values(data: bytes) -> list[Any]:

@@ -81,11 +81,17 @@ class StoredTail(Tail):
         Raises `ConfigError` if the data are of another format, and what the client raises if they
         are broken.
         """
-        while True:
-            page = await self._until_it_works(self._next)
-            if page is not None:
-                return page
-            await asyncio.sleep(POLL)
+        position = self._position
+        try:
+            while True:
+                page = await self._until_it_works(self._next)
+                if page is not None:
+                    return page
+                await asyncio.sleep(POLL)
+        except asyncio.CancelledError:
+            # It may have met a page that was whole, and nobody gets that one now.
+            self._position, self._ahead, self._trusted = position, [], {}
+            raise
 
     async def keep(self, position: Position) -> None:
         """As of any tail. Raises what the client raises if data are broken."""
@@ -219,7 +225,8 @@ class StoredTail(Tail):
         assert self._position is not None
         self._ahead, self._trusted = [], {}
         position = self._position
-        found = follow(await self._journal.epochs(), position)
+        epochs, begun = await self._journal.history()
+        found = follow(epochs, position, begun=begun)
         if await self._client.hget(self._keys.meta, "id") != position.journal.encode():
             return None  # it was cleared under our hands
         if isinstance(found, Fork):
