@@ -3,6 +3,9 @@
 import logging
 import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -302,6 +305,22 @@ def test_nodes_that_are_lost_and_a_redis_that_is_full(
     texts = [node.text() for node in (frozen, other, last)] + [ear.heard.decode()]
     tokens.are_secret(*texts)
     assert not any(PASSWORD in text for text in texts)
+
+
+def test_graylog_hears_what_standard_error_is_spared(ear: Ear) -> None:
+    private = free_port()
+    ports = "--private", str(private), "--public", "0"
+    command = [sys.executable, "-m", "wood", "-s", *ports, "--graylog", ear.url]
+    with subprocess.Popen(
+        [*command, "--log-level", "warning"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        ear.wait(LogEvent.NODE_STARTED)
+        with socket.create_connection(("127.0.0.1", private)):
+            ear.wait(LogEvent.SESSION_OPENED)
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (0, "")
+    ear.wait(LogEvent.NODE_STOPPED)
 
 
 def test_an_engine_that_breaks_while_somebody_logs_in(

@@ -193,7 +193,10 @@ def test_redis_is_away(start_redis: StartRedis, start_server: StartServer) -> No
     redis.kill()
     done = run_wood_here("status", *where)
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"wood: cannot reach Redis at redis://[\w.:/]+ \(.*\)\n", done.stderr)
+    assert re.fullmatch(
+        r"wood: cannot reach Redis at redis://[\w.:/]+ \(.*\); .* --health HOST:PORT.*\n",
+        done.stderr,
+    )
     code, said = status(*where)
     assert (code, whats(said), said["nodes"]) == (2, {"redis-unreachable"}, [])
     unready = {"redis-unreachable", "no-node", "node-unready"}

@@ -45,6 +45,7 @@ def serve(
     handler = logging.StreamHandler()
     handler.setFormatter(PlainText("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(lambda record: record.name != MEASURED)
+    handler.setLevel(log_level.upper())
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.

@@ -43,6 +43,9 @@ def logging_to(graylog: ToGraylog | None, settings: Settings) -> Iterator[None]:
         return
     sender = start_log_sender(graylog.address, node_name(settings))
     root = logging.getLogger()
+    level = root.level
+    # How much a person wants to read is for standard error only.
+    root.setLevel(min(level, logging.INFO))
     root.addHandler(sender)
     try:
         yield
@@ -54,6 +57,7 @@ def logging_to(graylog: ToGraylog | None, settings: Settings) -> Iterator[None]:
         raise
     finally:
         root.removeHandler(sender)
+        root.setLevel(level)
         sender.close()
 
 

@@ -45,7 +45,10 @@ class Store:
         except FAILURES as error:
             if is_denied(error):
                 return Away(f"Redis does not let the user of --redis do this ({error})")
-            return Away(f"cannot reach Redis at {self._url} ({error})")
+            return Away(
+                f"cannot reach Redis at {self._url} ({error}); a single server, which has none, is "
+                "asked by --health HOST:PORT, its port for health checks"
+            )
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -106,8 +106,7 @@ class SentinelFinder:
         seeds = self._seeds
         clients = [_client(host, seeds.tls, seeds.sentinel_options) for host in seeds.hosts]
         asking = [
-            asyncio.create_task(self._ask(*each))
-            for each in zip(seeds.hosts, clients, strict=True)
+            asyncio.create_task(self._ask(*each)) for each in zip(seeds.hosts, clients, strict=True)
         ]
         known: list[_Word] = []
         errors: list[Exception] = []
