@@ -17,7 +17,7 @@ from wood.alerts.sender import Sink
 from wood.alerts.smtp import MailServer, MailSink
 from wood.alerts.thresholds import Thresholds
 from wood.alerts.watch import Target, Watch
-from wood.alerts.webhook import Hook, WebhookSink
+from wood.alerts.webhook import Hook, webhooks
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION
 from wood.graylog.address import Address
@@ -233,8 +233,7 @@ def _sinks(chosen: dict[str, Any]) -> list[Sink]:
         sinks += [MailSink(server, sender, recipient) for recipient in chosen["mail_to"]]
         if server.readable:
             log.warning("--smtp: the password is sent in the plain; use ?starttls or smtps://")
-    sinks += [WebhookSink(Hook.parse(url)) for url in chosen["webhook"]]
-    return sinks
+    return sinks + webhooks([Hook.parse(url) for url in chosen["webhook"]])
 
 
 @contextmanager
