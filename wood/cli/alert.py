@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from wood.alerts.log import LogSink
-from wood.alerts.notices import line
-from wood.alerts.run import raised_now, watch_over
+from wood.alerts.run import watch_over, wrong_now
 from wood.alerts.sender import Sink
 from wood.alerts.smtp import MailServer, MailSink
 from wood.alerts.thresholds import Thresholds
@@ -203,10 +202,10 @@ async def _watch_over(chosen: dict[str, Any], thresholds: Thresholds, sinks: lis
 
 
 async def _once(chosen: dict[str, Any], thresholds: Thresholds) -> None:
-    raised = await raised_now(_watch(chosen, thresholds), thresholds)
-    for notice in raised:
-        click.echo(line(notice))
-    if raised:
+    wrong = await wrong_now(_watch(chosen, thresholds), thresholds)
+    for text in wrong:
+        click.echo(text)
+    if wrong:
         raise SystemExit(1)
     click.echo("no alerts")
 
