@@ -1,6 +1,7 @@
 """A book that is gone is told for as long as it is; one that was cleared on purpose is not."""
 
 from tests.alerts import NOON, judged, look, partition
+from tests.reports import node_report
 from wood.alerts.book import AlertBook
 from wood.alerts.forks import JournalForked
 from wood.alerts.look import Look, NodeSeen
@@ -43,8 +44,10 @@ def test_a_book_is_gone_when_it_has_been_for_a_while_and_it_says_what_to_do() ->
 
 
 def test_it_is_over_when_a_book_begins_anew_which_is_no_other_fork() -> None:
-    anew = [look(second, partition(journal="j2", seq=1, batch=1)) for second in range(10, 20)]
-    assert told(look(0, partition()), look(1), look(6), *anew) == [
+    runs = [NodeSeen("n1", False, 0.5, node_report(name="n1"))]  # and was late to notice
+    new = partition(journal="j2", seq=1, batch=1, nodes=runs)
+    anew = [look(second, new) for second in range(10, 20)]
+    assert told(look(0, partition(nodes=runs)), look(1), look(6), *anew) == [
         "alert.raised journal-forked main 1",
         "alert.ended journal-forked main 1",
     ]
