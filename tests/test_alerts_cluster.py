@@ -314,6 +314,35 @@ def test_an_empty_redis_after_a_restart_is_the_worst_fork(
     assert "the journal began anew while nodes ran" in alert.text()
 
 
+def test_the_nodes_and_the_book_are_gone_and_nothing_is_said_to_be_over(
+    start_redis: StartRedis, start_server: StartServer, start_alert: StartAlert
+) -> None:
+    server = start_redis()
+    cluster = start_nodes(start_server, server.url, "wood", "a")
+    alert = start_alert("--redis", server.url)
+    cluster.nodes[0].kill()
+    alert.tells("RAISED node-lost a")
+    server.kill()
+    server.start()
+    alert.tells("RAISED journal-forked main")
+    assert "the book of the nodes a is gone" in alert.text()
+    assert not alert.told("ENDED node-lost|ENDED journal-forked")
+    cluster.start("--name", "a")
+    alert.tells("ENDED node-lost a", "ENDED journal-forked main")
+
+
+def test_where_there_is_no_book_it_says_so(
+    redis_url: str, prefix: str, start_alert: StartAlert
+) -> None:
+    options = "--redis", redis_url, "--prefix", prefix
+    text = f"there is no book under the prefix '{prefix}'"
+    once = run_wood("alert", *options, "--once")
+    assert (once.returncode, once.stdout) == (1, text + "\n")
+    alert = start_alert(*options, "--repeat", "0.2")
+    eventually(lambda: alert.text().count(f"WARNING {text}") >= 2, "two warnings")
+    assert alert.told() == []
+
+
 def test_it_needs_no_more_rights_than_a_node(
     start_redis: StartRedis, start_server: StartServer, start_alert: StartAlert
 ) -> None:

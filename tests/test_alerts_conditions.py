@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from tests.alerts import NOON, judged, look, node_says, partition
 from tests.reports import node_report, partition_report
+from wood.alerts.book import AlertBook
 from wood.alerts.conditions import (
     DiskNearlyFull,
     JournalStalled,
@@ -13,9 +14,10 @@ from wood.alerts.conditions import (
     RedisUnreachable,
 )
 from wood.alerts.faults import Errors, RedisNotWriting
-from wood.alerts.look import Asked, DiskSeen, Look, NodeSeen
+from wood.alerts.look import Asked, DiskSeen, Look, NodeSeen, PartitionSeen
 from wood.alerts.notices import Alert, Finding
 from wood.alerts.thresholds import Thresholds
+from wood.model.node_report import NodeReport
 
 T = Thresholds()
 
@@ -92,6 +94,28 @@ def test_one_that_died_and_is_back_before_it_was_declared_dead_is_told_once() ->
     assert judged(NodeLost(T), *gone) == []
     lost = NodeSeen("n1", True, 6, writer="w1")
     assert len(judged(NodeLost(T), gone[0], look(2, partition(nodes=[lost])))) == 1
+
+
+def test_one_death_is_counted_once_however_often_it_is_found() -> None:
+    """Who joins gives the dead another lease before it declares them dead."""
+
+    def seen(silent: float, *, lost: bool = False, said: int = 7) -> PartitionSeen:
+        report = node_report(name="n1", time=said)
+        return partition(nodes=[NodeSeen("n1", lost, silent, report, "w1")])
+
+    def told(*looks: Look) -> int:
+        condition, alerts = NodeLost(T), AlertBook(calm=30, repeat=0)
+        for each in looks:
+            alerts.observe(condition.judge(each), each.now)
+        return alerts.raised[0].times
+
+    found, again = look(0, seen(10)), look(1, seen(0.5))
+    assert told(found, again, look(6, seen(5.5, lost=True))) == 1
+    assert told(found, again, look(6, seen(5.5, lost=True, said=8))) == 2  # it was back meanwhile
+    answers = Asked(node_report(name="n1"), NOON)
+    silent = {"h:1": Asked[NodeReport](None, NOON - 10, "refused")}
+    by_name = look(0, seen(9), nodes={"h:1": answers}), look(0, seen(9), nodes=silent)
+    assert told(*by_name, again, look(6, seen(5.5, lost=True))) == 1
 
 
 def test_after_an_outage_everybody_has_time_to_come_back() -> None:

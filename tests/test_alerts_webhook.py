@@ -20,7 +20,7 @@ from tests.tls import Office
 from wood.alerts import webhook as module
 from wood.alerts.outbox import Letter
 from wood.alerts.sender import Sender, Undelivered
-from wood.alerts.webhook import Hook, WebhookSink, body
+from wood.alerts.webhook import Hook, WebhookSink, body, webhooks
 from wood.model.errors import ConfigError
 from wood.model.log_events import LogEvent
 
@@ -195,3 +195,13 @@ def test_nothing_secret_is_in_its_name() -> None:
     hook = Hook.parse("https://u:secret@hooks.example:8443/secret?secret")
     assert hook.name == "https://hooks.example:8443"
     assert "secret" not in repr(hook)
+
+
+def test_webhooks_on_one_host_have_numbers_in_the_log() -> None:
+    urls = "https://h/secret", "http://h/", "https://u:p@h/other", "https://i/"
+    assert [sink.name for sink in webhooks([Hook.parse(url) for url in urls])] == [
+        "the webhook https://h #1",
+        "the webhook http://h",
+        "the webhook https://h #2",
+        "the webhook https://i",
+    ]

@@ -82,6 +82,8 @@ class NodeLost(Condition):
         """When nodes of a partition could last not show that they live; "" is all partitions."""
         self._writers: dict[str, dict[str, NodeSeen]] = {}
         """Of each partition, at the look before, those that were not lost."""
+        self._counted: dict[tuple[str, str], int] = {}
+        """Partition and writer of each death that was told, and when it had last reported."""
 
     def judge(self, look: Look) -> Iterator[Finding]:
         """As of any condition."""
@@ -94,8 +96,27 @@ class NodeLost(Condition):
                 self._names[target] = asked.answer.name
             elif look.now - asked.since >= self.thresholds.node_silent:
                 name = self._names.get(target, target)
+                self._count_in_redis(name)
                 text = f"the node at {target} does not answer: {asked.reason}"
                 yield Finding(Alert.NODE_LOST, name, WATCHER, text, asked.since)
+
+    def _count_in_redis(self, name: str) -> None:
+        """Who does not answer dies in no partition once more."""
+        for partition, writers in self._writers.items():
+            for node in writers.values():
+                if node.name == name:
+                    self._count(partition, node)
+
+    def _count(self, partition: str, node: NodeSeen) -> int | None:
+        """How many deaths more that is: 0 if it was told before, though it was not found meanwhile.
+
+        Who joins gives all who are silent another lease, and then declares them dead: that is the
+        same death, unless the node has reported since.
+        """
+        last = 0 if node.report is None else node.report.time
+        key = partition, node.writer or node.name
+        told, self._counted[key] = self._counted.get(key) == last, last
+        return 0 if told else None
 
     def _in(self, partition: PartitionSeen, now: float) -> Iterator[Finding]:
         if not can_write(partition):
@@ -111,12 +132,18 @@ class NodeLost(Condition):
                 text = f"the node {node.name} is silent, and no other is there to declare it dead"
             else:
                 continue
-            yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent)
+            more = self._count(partition.name, node)
+            yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent, more)
         for node in self._gone(partition):
             if free and node.silent >= partition.lease / 2:
                 # One that leaves does so between two beats.
                 text = f"the node {node.name} died without a word, and was started again"
-                yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent)
+                more = self._count(partition.name, node)
+                yield Finding(Alert.NODE_LOST, node.name, REDIS, text, now - node.silent, more)
+        there = {node.writer or node.name for node in partition.nodes}
+        for key in [key for key in self._counted if key[0] == partition.name]:
+            if key[1] not in there:
+                del self._counted[key]
 
     def _gone(self, partition: PartitionSeen) -> list[NodeSeen]:
         """Who was a writer at the look before, and is none now, not even a lost one.

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from wood.alerts.conditions import Condition
 from wood.alerts.counting import Growth
+from wood.alerts.gone import Gone, GoneBooks
 from wood.alerts.look import REDIS, Look, PartitionSeen
 from wood.alerts.notices import Alert, Finding
 from wood.alerts.thresholds import Thresholds
@@ -47,6 +48,7 @@ class JournalForked(Condition):
         self._counted: set[tuple[str, str, int]] = set()
         """Partition, journal and epoch that began with a fork: each is one, whoever tells of it."""
         self._forks: dict[str, _Forks] = {}
+        self._books = GoneBooks()
 
     def judge(self, look: Look) -> Iterator[Finding]:
         """As of any condition."""
@@ -60,6 +62,23 @@ class JournalForked(Condition):
             more, forks.untold = forks.untold, 0
             since = forks.last
             yield Finding(Alert.JOURNAL_FORKED, name, forks.source, forks.text, since, more)
+        for book in self._books.gone(look):
+            # Nodes that run begin anew at once, which is told as that.
+            if look.now - book.since >= self.thresholds.redis_away:
+                yield self._tell_gone(book)
+
+    def _tell_gone(self, book: Gone) -> Finding:
+        more, book.told = 0 if book.told else 1, True
+        # What begins there now has nothing to do with what was.
+        self._places.pop(book.name, None)
+        self._replaced.pop(book.name, None)
+        nodes = f" of the nodes {', '.join(book.nodes)}" if book.nodes else ""
+        text = (
+            f"the book{nodes} is gone: Redis answers and has no journal any more, all {book.seq} "
+            "events are lost, and no node is there to begin anew; if you cleared it yourself, "
+            "start a node, or 'wood alert' again"
+        )
+        return Finding(Alert.JOURNAL_FORKED, book.name, REDIS, text, book.since, more)
 
     def _compare(self, partition: PartitionSeen, now: float) -> None:
         """Whether what there was is still there."""

@@ -92,6 +92,11 @@ class Look(Struct, frozen=True):
         return [] if self.redis is None else self.redis.answer or []
 
     @property
+    def no_book(self) -> bool:
+        """Whether Redis answers, and has nothing."""
+        return self.redis is not None and self.redis.answer == []
+
+    @property
     def reports(self) -> Iterator[tuple[str, NodeReport]]:
         """The newest of each node that lives, and the source that has it."""
         newest: dict[str, tuple[str, NodeReport]] = {}
@@ -112,9 +117,9 @@ class Look(Struct, frozen=True):
 
     @property
     def blind(self) -> set[str]:
-        """The sources that do not answer."""
+        """The sources that do not answer, or know nothing: an empty Redis calls nobody well."""
         blind = {target for target, asked in self.nodes.items() if asked.answer is None}
-        if self.redis is not None and self.redis.answer is None:
+        if self.redis is not None and not self.redis.answer:
             blind.add(REDIS)
         return blind
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from wood.alerts.book import AlertBook
-from wood.alerts.notices import Notice, title
+from wood.alerts.look import Look
+from wood.alerts.notices import line, title
 from wood.alerts.sender import Sender, Sink
 from wood.alerts.thresholds import Thresholds
 from wood.alerts.watch import Judge, Watch, conditions
@@ -42,6 +43,7 @@ async def watch_over(
     """Watch, and have alerts told, until SIGTERM or Ctrl-C."""
     senders = [Sender(sink) for sink in sinks]
     judge = Judge(conditions(thresholds), AlertBook(calm=calm, repeat=repeat))
+    reminder = NoBook(repeat)
     with stop_signal() as stop:
         for sender in senders:
             sender.start()
@@ -51,7 +53,13 @@ async def watch_over(
         try:
             await _unless(stop, watch.start(FIRST_ANSWERS))
             while not stop.is_set():
-                notices = judge.judge(watch.look())
+                look = watch.look()
+                if reminder.due(look):
+                    log.warning(
+                        "%s: nothing is watched there (is it the right prefix, and database?)",
+                        watch.no_book,
+                    )
+                notices = judge.judge(look)
                 for sender in senders:
                     sender.tell(notices)
                 with suppress(TimeoutError):
@@ -93,15 +101,35 @@ def deliver_rest(senders: Sequence[Sender], seconds: float) -> None:
         )
 
 
-async def raised_now(watch: Watch, thresholds: Thresholds) -> list[Notice]:
-    """What is wrong at present, as far as two looks can tell."""
+class NoBook:
+    """When to say that Redis has no book: once it is so, and again every `repeat` seconds."""
+
+    def __init__(self, repeat: float) -> None:
+        self._repeat = repeat
+        self._told: float | None = None
+
+    def due(self, look: Look) -> bool:
+        """Whether to say so now."""
+        if not look.no_book:
+            if look.partitions:
+                self._told = None
+            return False
+        if self._told is not None and not 0 < self._repeat <= look.now - self._told:
+            return False
+        self._told = look.now
+        return True
+
+
+async def wrong_now(watch: Watch, thresholds: Thresholds) -> list[str]:
+    """What is wrong at present, a line each, as far as two looks can tell."""
     now = replace(thresholds, redis_away=0.0, node_silent=0.0)
     judge = Judge(conditions(now, at_once=True), AlertBook(calm=0.0, repeat=0.0))
     try:
         await watch.start(thresholds.stalled + SLACK)
         judge.judge(watch.look())
         await asyncio.sleep(watch.interval)
-        judge.judge(watch.look())
+        last = watch.look()
+        judge.judge(last)
     finally:
         await watch.close()
-    return judge.book.raised
+    return [line(notice) for notice in judge.book.raised] + [watch.no_book] * last.no_book

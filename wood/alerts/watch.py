@@ -73,6 +73,8 @@ class Watch:
         """Raises `ConfigError` for a URL that cannot be one."""
         self.clock = SteadyClock()
         self.interval = interval
+        self.no_book = f"there is no book under the prefix {prefix!r}"
+        """What is to be said where Redis answers, and has nothing."""
         self._redis = None
         if redis is not None:
             away = thresholds.redis_away

@@ -1,9 +1,12 @@
 """Alerts by webhook: one POST of JSON for all that is to be told. docs/alerts.md has its schema."""
 
 import http.client
+import itertools
 import ssl
 import time
 from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,8 +72,9 @@ def _plain(target: str) -> bool:
 class WebhookSink(Sink):
     """A URL that is posted to. Any 2xx is a yes; a redirection is not followed, so that is a no."""
 
-    def __init__(self, hook: Hook) -> None:
-        self.name = f"the webhook {hook.name}"
+    def __init__(self, hook: Hook, number: int | None = None) -> None:
+        """`number` tells it from others on the same host, whose names are the same."""
+        self.name = f"the webhook {hook.name}" + ("" if number is None else f" #{number}")
         self._hook = hook
         self._context = ssl.create_default_context() if hook.tls else None
 
@@ -103,6 +107,16 @@ class WebhookSink(Sink):
         if self._hook.authorization is not None:
             headers["Authorization"] = self._hook.authorization
         return headers
+
+
+def webhooks(hooks: Sequence[Hook]) -> list[Sink]:
+    """One for each, with names that differ: those on one host are #1, #2, in the order given."""
+    on_host = Counter(hook.name for hook in hooks)
+    numbers = {name: itertools.count(1) for name, count in on_host.items() if count > 1}
+    return [
+        WebhookSink(hook, next(numbers[hook.name]) if hook.name in numbers else None)
+        for hook in hooks
+    ]
 
 
 def body(letter: Letter) -> bytes:

@@ -11,13 +11,12 @@ from typing import Any
 import click
 
 from wood.alerts.log import LogSink
-from wood.alerts.notices import line
-from wood.alerts.run import raised_now, watch_over
+from wood.alerts.run import watch_over, wrong_now
 from wood.alerts.sender import Sink
 from wood.alerts.smtp import MailServer, MailSink
 from wood.alerts.thresholds import Thresholds
 from wood.alerts.watch import Target, Watch
-from wood.alerts.webhook import Hook, WebhookSink
+from wood.alerts.webhook import Hook, webhooks
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION
 from wood.graylog.address import Address
@@ -203,10 +202,10 @@ async def _watch_over(chosen: dict[str, Any], thresholds: Thresholds, sinks: lis
 
 
 async def _once(chosen: dict[str, Any], thresholds: Thresholds) -> None:
-    raised = await raised_now(_watch(chosen, thresholds), thresholds)
-    for notice in raised:
-        click.echo(line(notice))
-    if raised:
+    wrong = await wrong_now(_watch(chosen, thresholds), thresholds)
+    for text in wrong:
+        click.echo(text)
+    if wrong:
         raise SystemExit(1)
     click.echo("no alerts")
 
@@ -233,8 +232,7 @@ def _sinks(chosen: dict[str, Any]) -> list[Sink]:
         sinks += [MailSink(server, sender, recipient) for recipient in chosen["mail_to"]]
         if server.readable:
             log.warning("--smtp: the password is sent in the plain; use ?starttls or smtps://")
-    sinks += [WebhookSink(Hook.parse(url)) for url in chosen["webhook"]]
-    return sinks
+    return sinks + webhooks([Hook.parse(url) for url in chosen["webhook"]])
 
 
 @contextmanager
