@@ -361,6 +361,19 @@ def test_close_does_not_wait_for_a_receiver_that_is_away(sending: Send) -> None:
     assert time.monotonic() - begun < PATIENCE / 2
 
 
+@needs_gelf
+def test_what_graylog_is_told_in_another_way_is_not_sent(start_gelf: Start, sending: Send) -> None:
+    receiver = start_gelf()
+    sender = sending(receiver.address())
+    here = logging.Logger(handlers.HERE_ONLY)
+    here.addHandler(sender.handler)
+    here.warning("main: 3 events after number 5 were not told")
+    sender.info(1)
+    sender.handler.close()
+    [message] = receiver.messages()
+    assert message["_count"] == 1
+
+
 def test_close_waits_only_for_what_is_left_of_the_time(
     sending: Send, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,9 @@ FLUSHING = 5.0
 LEAST = 1.0
 """Seconds that it waits though something else has taken those."""
 
+HERE_ONLY = "wood.graylog.here"
+"""The logger of lines that Graylog is told in another way, and not by this one."""
+
 LIVED = 10.0
 """A process that sent for so many seconds was no failure to start."""
 
@@ -61,6 +64,7 @@ class GraylogHandler(logging.Handler):
 
     def __init__(self, sender: "_Sender", node: str, kind: str) -> None:
         super().__init__()
+        self.addFilter(lambda record: record.name != HERE_ONLY)
         self._sender = sender
         self._node = node
         self._kind = kind
