@@ -1,8 +1,12 @@
 """`wood graylog` as an operator meets it: each mistake is one line that says how to mend it."""
 
+import asyncio
+
 import pytest
 
 from tests.support import run_wood_here
+from wood.cli.graylog import _forget
+from wood.exchange.cluster.overview import Overview
 
 GRAYLOG = ("--graylog", "udp://127.0.0.1:9")
 
@@ -46,3 +50,23 @@ def test_a_reader_has_a_short_name(name: str) -> None:
 def test_nobody_can_be_forgotten_who_is_not_known(redis_url: str, prefix: str) -> None:
     where = "--redis", redis_url, "--prefix", prefix
     assert mistake(*where, "--forget") == f"nobody reads as 'graylog' under the prefix {prefix!r}"
+
+
+@pytest.mark.parametrize(("age", "said"), [(0.3, True), (3_600.0, False)])
+def test_who_seems_to_run_is_said_to_be_back_soon(
+    age: float,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    redis_url: str,
+    prefix: str,
+) -> None:
+    async def forget(overview: Overview, name: str) -> float:
+        return age
+
+    monkeypatch.setattr(Overview, "forget_reader", forget)
+    asyncio.run(_forget(redis_url, prefix, "graylog"))
+    first, *more = capsys.readouterr().out.splitlines()
+    assert first == "graylog is forgotten"
+    assert bool(more) is said
+    assert not more or "0.3 s ago how far it is: if it still runs, it is back" in more[0]

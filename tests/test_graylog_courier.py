@@ -40,7 +40,7 @@ def numbers(receiver: GelfReceiver) -> list[int]:
 
 
 class Told:
-    """What a courier says of Graylog."""
+    """What a courier says of Graylog that is new."""
 
     def __init__(self) -> None:
         self.states: list[bool] = []
@@ -48,6 +48,8 @@ class Told:
         self.away = asyncio.Event()
 
     def __call__(self, up: bool, reason: str) -> None:
+        if up == (self.states[-1] if self.states else True):
+            return
         self.states.append(up)
         self.reasons.append(reason)
         if not up:
@@ -189,7 +191,8 @@ def test_a_process_that_is_killed_is_started_again(
         receiver.start()
         await delivery
 
-    run(receiver.address(), play)
+    told = run(receiver.address(), play)
+    assert told.states == [False, True], "back, though the last process never saw it away"
     assert set(numbers(receiver)) == set(range(0, 60, 2))
     assert "what sends the market ended (exit code -9) and begins again" in caplog.text
 

@@ -361,6 +361,33 @@ def test_close_does_not_wait_for_a_receiver_that_is_away(sending: Send) -> None:
     assert time.monotonic() - begun < PATIENCE / 2
 
 
+@needs_gelf
+def test_what_graylog_is_told_in_another_way_is_not_sent(start_gelf: Start, sending: Send) -> None:
+    receiver = start_gelf()
+    sender = sending(receiver.address())
+    here = logging.Logger(handlers.HERE_ONLY)
+    here.addHandler(sender.handler)
+    here.warning("main: 3 events after number 5 were not told")
+    sender.info(1)
+    sender.handler.close()
+    [message] = receiver.messages()
+    assert message["_count"] == 1
+
+
+def test_close_waits_only_for_what_is_left_of_the_time(
+    sending: Send, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handlers, "FLUSHING", 10 * PATIENCE)
+    monkeypatch.setattr(handlers, "LEAST", 0.1)
+    sender = sending(nowhere())
+    os.kill(sender.child, signal.SIGSTOP)
+    sender.handler.waited(20 * PATIENCE)
+    begun = time.monotonic()
+    sender.handler.close()
+    assert time.monotonic() - begun < PATIENCE
+    assert "what was logged last may not have arrived in Graylog" in caplog.text
+
+
 def test_files_of_no_use_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nonsense")
     address = Address.parse(f"tls://{HOST}?ca={tmp_path / 'ca.pem'}")

@@ -323,7 +323,8 @@ def test_who_is_forgotten_holds_nothing(
     with cluster.redis() as client:
         assert client.hkeys(cluster.keys.readers) == [b"second"]
         done = run_wood_here("graylog", *where, "--reader", "second", "--forget")
-        assert (done.returncode, done.stdout) == (0, "second is forgotten\n")
+        assert done.returncode == 0
+        assert done.stdout.startswith("second is forgotten\n")
         assert client.hkeys(cluster.keys.readers) == []
     done = run_wood_here("graylog", *where, "--reader", "second", "--forget")
     assert (done.returncode, done.stderr) == (

@@ -182,7 +182,9 @@ def test_where_there_is_nothing_to_tell_the_position_moves_on() -> None:
     ("reason", "event"),
     [("trimmed", "market.skipped"), ("forked", "journal.forked"), ("cleared", "market.skipped")],
 )
-def test_what_was_skipped_is_told_first(reason: str, event: str) -> None:
+def test_what_was_skipped_is_told_first(
+    reason: str, event: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
         async with Told() as told:
             told.tail.add(a_trade(9), skipped=Skipped(reason, 1, 2, 6))
@@ -193,6 +195,7 @@ def test_what_was_skipped_is_told_first(reason: str, event: str) -> None:
             # A new journal may be one of other instruments.
             assert told.courier.makings == (2 if reason == "cleared" else 1)
         assert told.courier.makings == told.courier.closings
+        assert caplog.messages == [skipped.text], "on standard error too"
 
     with_loop(test)
 

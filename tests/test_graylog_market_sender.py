@@ -1,5 +1,7 @@
 """The process that sends the market: at what pace, after what, and until when."""
 
+import fcntl
+import resource
 import select
 import signal
 import socket
@@ -28,7 +30,7 @@ from wood.graylog.frames import (
     read,
 )
 from wood.graylog.market import EVENTS, Which
-from wood.graylog.market_sender import Sender, Stream
+from wood.graylog.market_sender import Ended, Sender, Stream
 from wood.graylog.sink import Sink
 
 
@@ -81,6 +83,23 @@ def test_signals_to_stop_are_not_meant_for_it() -> None:
             for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 sender.send_signal(each)
     assert sender.wait(PATIENCE) == 0
+
+
+def test_a_stream_with_a_high_number_waits_as_any_other() -> None:
+    # It has the number that it had in a server of many connections.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_000), hard))
+    try:
+        here, there = socket.socketpair()
+        with here, there, socket.socket(fileno=fcntl.fcntl(there, fcntl.F_DUPFD, 1_100)) as high:
+            assert high.fileno() >= 1_100
+            stream = Stream(high)
+            stream.wait(0.001)
+            here.close()
+            with pytest.raises(Ended):
+                stream.wait(PATIENCE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class PretendedStream(Stream):

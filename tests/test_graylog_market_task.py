@@ -6,13 +6,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.engines import INSTRUMENTS, Recorder, until, with_loop
-from tests.gelf_receiver import GelfReceiver, needs_gelf
+from tests.gelf_receiver import HOST, GelfReceiver, needs_gelf
 from tests.market_told import told_in
+from tests.support import PATIENCE, free_port
 from tests.test_exchange import new
 from tests.test_graylog_market_reader import FakeCourier, FakeTail, a_trade
 from wood.exchange.memory import MemoryExchange
 from wood.exchange.tail import Page
 from wood.graylog import market_task as module
+from wood.graylog.address import Address
 from wood.graylog.market import Which
 from wood.graylog.market_task import MarketTask, market_task
 from wood.model.events import Trade
@@ -119,6 +121,26 @@ def test_who_cannot_tell_all_in_time_says_so(
 
     with_loop(test)
     assert "the last 1 events were not told to Graylog" in caplog.text
+
+
+def test_the_end_does_not_wait_for_a_graylog_that_is_known_to_be_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LAST", 10 * PATIENCE)
+
+    async def test() -> None:
+        exchange = MemoryExchange(INSTRUMENTS)
+        task = market_task(exchange, Address("tcp", HOST, free_port()), "n", Which.TRADES)
+        await exchange.start()
+        task.start()
+        exchange.submit([new("A", 1, SELL, 100, 1), new("B", 2, BUY, 100, 1)])
+        await until(lambda: "is away" in caplog.text)
+        async with asyncio.timeout(PATIENCE):
+            await task.close()
+        await exchange.close()
+
+    with_loop(test)
+    assert "events were not told to Graylog" in caplog.text
 
 
 def test_what_fails_is_told_in_the_log_and_tried_again(

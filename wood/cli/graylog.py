@@ -21,6 +21,9 @@ from wood.tools.signals import stop_signal
 READER = "graylog"
 """The name under which a position is kept, unless another one is given."""
 
+RECENT = 5.0
+"""Seconds: a reader that kept its position since then may still run."""
+
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 
@@ -104,11 +107,17 @@ def graylog(
 async def _forget(url: str, prefix: str, reader: str) -> None:
     overview = Overview(url, prefix)
     try:
-        if not await overview.forget_reader(reader):
+        age = await overview.forget_reader(reader)
+        if age is None:
             raise ConfigError(f"nobody reads as {reader!r} under the prefix {prefix!r}")
     finally:
         await overview.close()
     click.echo(f"{reader} is forgotten")
+    if age < RECENT:
+        click.echo(
+            f"but it said {age:.1f} s ago how far it is: if it still runs, it is back with the "
+            "next trade; stop it first, and then forget it"
+        )
 
 
 def _tell(

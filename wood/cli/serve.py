@@ -17,6 +17,7 @@ from wood import __version__
 from wood.cli.to_graylog import ToGraylog, logging_to, market_of
 from wood.exchange.exchange import Exchange
 from wood.exchange.memory import MemoryExchange
+from wood.graylog.handler import GraylogHandler
 from wood.graylog.market_task import MarketTask
 from wood.model.errors import ConfigError, EngineFailed
 from wood.model.log_events import LogEvent, told
@@ -50,8 +51,8 @@ def serve(
     # Threads inherit this: the event loop's own shall never be the ones to get a signal, which
     # would end the process where the main thread no longer listens for it.
     pthread_sigmask(SIG_BLOCK, SIGNALS)
-    with logging_to(graylog, settings):
-        start = partial(_started, make_exchange, settings, graylog)
+    with logging_to(graylog, settings) as sender:
+        start = partial(_started, make_exchange, settings, graylog, sender)
         uvloop.run(_serve(start, settings, _max_connections(settings)))
 
 
@@ -92,10 +93,14 @@ class _Server:
     node: Node
     market: MarketTask | None
     """What tells Graylog the market of a single server."""
+    sender: GraylogHandler | None
+    """What sends the log there."""
 
     async def tell_the_rest(self) -> None:
-        if self.market is not None:
+        if self.market is not None and self.sender is not None:
+            began = time.monotonic()
             await self.market.close()
+            self.sender.waited(time.monotonic() - began)
 
 
 async def _until_stopped(stop: asyncio.Event, node: Node, settings: Settings) -> None:
@@ -116,12 +121,14 @@ async def _started(
     make_exchange: Callable[[], Awaitable[Exchange]],
     settings: Settings,
     graylog: ToGraylog | None,
+    sender: GraylogHandler | None,
     max_connections: int,
 ) -> _Server:
     began = time.monotonic()
     exchange = await make_exchange()
     node = Node(exchange, settings, max_connections)
-    server = _Server(node, market_of(exchange, graylog, settings, node.figures.readers))
+    market = market_of(exchange, graylog, settings, node.figures.readers)
+    server = _Server(node, market, sender)
     try:
         await node.start()
     except BaseException:

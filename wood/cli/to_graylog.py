@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wood.exchange.exchange import Exchange
 from wood.exchange.memory import MemoryExchange
 from wood.graylog.address import Address
-from wood.graylog.handler import start_log_sender
+from wood.graylog.handler import GraylogHandler, start_log_sender
 from wood.graylog.market import Which
 from wood.graylog.market_task import MarketTask, market_task
 from wood.model.errors import ConfigError
@@ -36,10 +36,10 @@ def node_name(settings: Settings) -> str:
 
 
 @contextmanager
-def logging_to(graylog: ToGraylog | None, settings: Settings) -> Iterator[None]:
-    """Send what is logged meanwhile, and at the end what is still on its way."""
+def logging_to(graylog: ToGraylog | None, settings: Settings) -> Iterator[GraylogHandler | None]:
+    """Send what is logged meanwhile, and at the end what is on its way; gives what does so."""
     if graylog is None:
-        yield
+        yield None
         return
     sender = start_log_sender(graylog.address, node_name(settings))
     root = logging.getLogger()
@@ -48,7 +48,7 @@ def logging_to(graylog: ToGraylog | None, settings: Settings) -> Iterator[None]:
     root.setLevel(min(level, logging.INFO))
     root.addHandler(sender)
     try:
-        yield
+        yield sender
     except ConfigError as error:
         # The command says it, in one line on standard error; here it goes to Graylog alone.
         what = told(LogEvent.NODE_FAILED, reason=str(error))

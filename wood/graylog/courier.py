@@ -32,7 +32,8 @@ ENDING = 1.0
 
 class Courier:
     """Delivers in the order given. `on_state` is called with False and a reason when Graylog is
-    found to be away, and with True when it is back; while nothing is delivered nobody looks.
+    found to be away, and with True when it is back and whenever something is delivered; while
+    nothing is delivered nobody looks.
 
     Raises `ConfigError` if the files of TLS are of no use.
     """
@@ -80,6 +81,8 @@ class Courier:
             while True:
                 try:
                     await self._deliver(packed)
+                    # Not every process that delivers has seen that Graylog was away.
+                    self._on_state(True, "")
                     return
                 except (OSError, asyncio.IncompleteReadError):
                     if self._closed:

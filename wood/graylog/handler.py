@@ -33,6 +33,12 @@ BUFFER = 1 << 20
 FLUSHING = 5.0
 """Seconds that `close` waits at most."""
 
+LEAST = 1.0
+"""Seconds that it waits though something else has taken those."""
+
+HERE_ONLY = "wood.graylog.here"
+"""The logger of lines that Graylog is told in another way, and not by this one."""
+
 LIVED = 10.0
 """A process that sent for so many seconds was no failure to start."""
 
@@ -58,10 +64,12 @@ class GraylogHandler(logging.Handler):
 
     def __init__(self, sender: "_Sender", node: str, kind: str) -> None:
         super().__init__()
+        self.addFilter(lambda record: record.name != HERE_ONLY)
         self._sender = sender
         self._node = node
         self._kind = kind
         self._closed = False
+        self._patience = FLUSHING
         self.dropped = 0
         """Records that did not even reach the other process, and were not told yet."""
         sender.start(self._look_after)
@@ -86,12 +94,16 @@ class GraylogHandler(logging.Handler):
         except Exception:  # a log that fails is no reason for anything else to fail
             self.dropped += 1
 
+    def waited(self, seconds: float) -> None:
+        """So long it was waited for Graylog already, and `close` need not do it again."""
+        self._patience = max(LEAST, FLUSHING - seconds)
+
     def close(self) -> None:
         """Send what is on its way, for some seconds at most."""
         if not self._closed:
             self._closed = True
             self._look_after()
-            self._sender.close()
+            self._sender.close(self._patience)
         super().close()
 
     def _look_after(self) -> None:
@@ -165,14 +177,15 @@ class _Sender:
         )
         self._thread.start()
 
-    def close(self) -> None:
-        """Have it send what there is, and end."""
+    def close(self, seconds: float) -> None:
+        """Have it send what there is, and end within so many seconds."""
         with self._lock:
             self._closing.set()
             self._let_end()
         assert self._thread is not None
-        self._thread.join(FLUSHING)
+        self._thread.join(seconds)
         if self._thread.is_alive() and self.process is not None:
+            log.warning("what was logged last may not have arrived in Graylog")
             self.process.kill()
             self._thread.join(FLUSHING)
         self._here.close()

@@ -1,14 +1,18 @@
 """Telling Graylog the market of one partition: from the journal, at least once, in order."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from wood.exchange.tail import Page, Position, Tail
+from wood.graylog.handler import HERE_ONLY
 from wood.graylog.market import EVENTS, Which, skipped_record
 from wood.graylog.record import Record
 from wood.model.events import Batch, Event
+
+log = logging.getLogger(HERE_ONLY)
 
 GATHER = 0.25
 """Seconds in which what happens is told together: each confirmation takes a connection of its own,
@@ -138,6 +142,7 @@ class MarketReader:
             if page.skipped is not None:
                 await self._deliver(parcel)
                 skipped = skipped_record(page.skipped, self.partition, self._node, self._clock())
+                log.warning("%s", skipped.text)
                 parcel = _Parcel([skipped])
                 if page.skipped.reason == "cleared":
                     # What begins now may have other instruments.

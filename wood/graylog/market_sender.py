@@ -40,6 +40,9 @@ class Stream:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        # Not select.select: the number of this socket is that of the other process, which has many.
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
         self._file = channel.makefile("rb")
 
     def read(self) -> Told:
@@ -67,7 +70,7 @@ class Stream:
         """Do nothing for so long. Raises `Ended`: the other side says nothing until it is told
         that something has arrived, so what there is to be read is the end.
         """
-        if select.select([self._channel], [], [], max(seconds, 0))[0]:
+        if self._poll.poll(max(seconds, 0) * 1000):
             raise Ended
 
 

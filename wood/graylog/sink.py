@@ -235,9 +235,11 @@ def _say_no_more(connected: socket.socket) -> None:
     if isinstance(connected, ssl.SSLSocket):
         connected.settimeout(0)
         deadline = time.monotonic() + PATIENCE
+        poll = select.poll()
+        poll.register(connected, select.POLLOUT)
         with suppress(ssl.SSLWantReadError):  # it is said; nobody need wait for the answer here
             while not _unwrapped(connected):
-                if not select.select([], [connected], [], deadline - time.monotonic())[1]:
+                if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
                     raise TimeoutError
         connected.settimeout(PATIENCE)
     # Of a socket with TLS this also ends TLS: what is read from then on are bytes as they come.

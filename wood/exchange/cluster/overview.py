@@ -130,13 +130,22 @@ class Overview:
         redis, _ = parts[PARTITION]
         return View(redis, {name: part for name, (_, part) in parts.items() if part is not None})
 
-    async def forget_reader(self, name: str) -> bool:
-        """Keep nothing for that reader any more; whether it was known. Raises as `ask` does."""
-        known = False
+    async def forget_reader(self, name: str) -> float | None:
+        """Keep nothing for that reader any more. How many seconds ago it said how far it is; None
+        if it was not known. Raises as `ask` does.
+        """
+        ages: list[float] = []
         for tag in (await self._layout.look()).values():
             keys, client = self._of(tag)
-            known |= bool(await client.hdel(keys.readers, name))
-        return known
+            async with client.pipeline(transaction=False) as questions:
+                questions.time()
+                questions.hget(keys.readers, name)
+                questions.hdel(keys.readers, name)
+                (seconds, microseconds), value, _ = await questions.execute()
+            if value is not None:
+                now = seconds * SECOND + microseconds
+                ages.append(max(0.0, (now - kept_in(value).at) / SECOND))
+        return min(ages, default=None)
 
     async def close(self) -> None:
         """Let go of the connections."""
