@@ -5,7 +5,17 @@ all who want the same instruments (a `Channel`). The feed never waits for anybod
 batch at once falls behind (`Subscriber`).
 """
 
-from wood.model.events import Batch, LevelChanged, Snapshot, StateChanged, Trade
+from wood.model.errors import ErrorCode
+from wood.model.events import (
+    Batch,
+    CommandRefused,
+    Event,
+    LevelChanged,
+    LoginRefused,
+    Snapshot,
+    StateChanged,
+    Trade,
+)
 from wood.model.instruments import Instruments
 from wood.model.orders import Side
 from wood.node.public_book import PublicBook
@@ -20,6 +30,9 @@ from wood.wire.market_data import (
 Register = dict[str, dict[MarketData, list[Channel]]]
 """Who is to be told of an instrument, by encoding."""
 
+_RARE = frozenset({StateChanged, CommandRefused, LoginRefused})
+"""All but levels and trades that the feed, or who counts with it, takes note of."""
+
 
 class Feed:
     """A reader of the journal that tells its subscribers.
@@ -32,6 +45,8 @@ class Feed:
         self.book = PublicBook()
         self.trades: list[Trade] = []
         """Those of the batch that was folded last."""
+        self.refusals: list[ErrorCode] = []
+        """The codes of those in the same batch."""
         self._encoders: dict[str, MarketData] = {
             "basic": BasicJson(instruments),
             "json": SubscribedJson(instruments),
@@ -115,6 +130,7 @@ class Feed:
         if batch.epoch != self.book.epoch:
             self._epoch_began(batch)
         self.trades = told = list[Trade]()
+        self.refusals = []
         for event in batch.events:
             if type(event) is LevelChanged:
                 symbol, side, price, total = event.symbol, event.side, event.price, event.quantity
@@ -133,12 +149,18 @@ class Feed:
                         channel.lines.append(line)
                         for subscriber in channel.behind:
                             subscriber.traded(line)
-            elif type(event) is StateChanged:
-                self._state_changed(event)
+            elif type(event) in _RARE:
+                self._rare(event)
         self.book.epoch, self.book.seq = batch.epoch, batch.last
         if self._viewers:
             self._follow(batch)
         self._tell()
+
+    def _rare(self, event: Event) -> None:
+        if isinstance(event, StateChanged):
+            self._state_changed(event)
+        elif isinstance(event, CommandRefused | LoginRefused):
+            self.refusals.append(event.code)
 
     def _state_changed(self, event: StateChanged) -> None:
         symbol, state = event.symbol, event.state

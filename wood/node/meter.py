@@ -3,15 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from operator import mul
-from typing import cast
 
 from wood.exchange.vitals import SECONDS, Histogram
 from wood.model.errors import ErrorCode
-from wood.model.events import Batch, CommandRefused, Event, LoginRefused, Snapshot, Trade
+from wood.model.events import Batch, Snapshot, Trade
 from wood.node.feed import Feed
-
-_REFUSALS = frozenset({CommandRefused, LoginRefused})
 
 
 def microseconds() -> int:
@@ -34,19 +30,17 @@ class Traded:
 
     def add(self, trades: Sequence[Trade]) -> None:
         """Count some more."""
-        quantities = [trade.quantity for trade in trades]
-        prices = [trade.price for trade in trades]
         self.count += len(trades)
-        self.lots += sum(quantities)
-        self.value += sum(map(mul, prices, quantities))
-        self.last = prices[-1]
+        self.lots += sum([trade.quantity for trade in trades])
+        self.value += sum([trade.price * trade.quantity for trade in trades])
+        self.last = trades[-1].price
 
 
 class Meter:
-    """A reader of the journal of one partition, for which `feed` has found the trades.
+    """A reader of the journal of one partition, for which `feed` has found what it counts.
 
-    Attached last: so it knows when all is told. It passes over the events of a batch only if there
-    is something among them that has no number, for that is what it costs.
+    Attached last: so it knows when all is told. To pass over the events of a batch once more is
+    what it would cost.
     """
 
     def __init__(
@@ -82,13 +76,13 @@ class Meter:
         """Count what is in it."""
         if batch.number == 0:
             # This node's own answers: to heartbeats, and to those who ask while Redis is away.
-            self.unavailable += len(_refusals(batch.events))
+            self.unavailable += len(self._feed.refusals)
             return
         numbers, trades = batch.last - batch.first + 1, self._feed.trades
         if trades:
             self._count(trades)
-        if len(batch.events) > numbers - len(trades):  # a trade has two numbers, a refusal none
-            self.refusals.update(_refusals(batch.events))
+        if refusals := self._feed.refusals:
+            self.refusals.update(refusals)
         self.batches += 1
         self.events += numbers
         self.time = batch.time
@@ -104,9 +98,3 @@ class Meter:
             by_symbol.setdefault(trade.symbol, []).append(trade)
         for symbol, those in by_symbol.items():
             self.traded[symbol].add(those)
-
-
-def _refusals(events: Iterable[Event]) -> list[ErrorCode]:
-    """The codes of all that are among them."""
-    found = [event for event in events if type(event) in _REFUSALS]
-    return [cast(CommandRefused | LoginRefused, event).code for event in found]
