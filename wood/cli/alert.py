@@ -17,6 +17,7 @@ from wood.alerts.smtp import MailServer, MailSink
 from wood.alerts.thresholds import Thresholds
 from wood.alerts.watch import Target, Watch
 from wood.alerts.webhook import Hook, webhooks
+from wood.cli.names import checked_name
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION
 from wood.graylog.address import Address
@@ -152,7 +153,11 @@ _OPTIONS = [
         metavar="URL",
         help="Tell it to Graylog: udp://host:12201, tcp:// or tls://.",
     ),
-    _option("--name", help="What Graylog shows as the sender. [alerts@ and this machine's name]"),
+    _option(
+        "--name",
+        callback=checked_name,
+        help="What Graylog shows as the sender. [alerts@ and this machine's name]",
+    ),
     _option(
         "--once",
         is_flag=True,

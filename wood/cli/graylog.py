@@ -8,6 +8,7 @@ import socket
 import click
 import uvloop
 
+from wood.cli.names import checked_name
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.exchange.cluster.overview import Overview
 from wood.graylog.address import Address
@@ -61,6 +62,7 @@ def _reader(context: click.Context, option: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--name",
+    callback=checked_name,
     show_envvar=True,
     help="What this process is called in Graylog. [the host's name and the reader's]",
 )

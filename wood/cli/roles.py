@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from wood.book.accounts import MAX_OPEN_ORDERS, MAX_RESTING_ORDERS
 from wood.cli.listing import DEFAULT, listed
+from wood.cli.names import checked_name
 from wood.cli.numbers import FiniteRange
 from wood.cli.partition import PREFIX_OPTION, REDIS_OPTION
 from wood.cli.serve import serve
@@ -66,6 +67,7 @@ _OPTIONS = [
     _option("-c", "--client", is_flag=True, help="Be random traders."),
     _option(
         "--name",
+        callback=checked_name,
         default=Settings.name,
         show_default=False,
         help="-s: what this server is called in logs, in metrics and by 'wood status'. [its host "
