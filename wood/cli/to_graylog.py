@@ -1,7 +1,6 @@
 """What a server sends to Graylog: its log, and if it is the whole exchange its market too."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,18 +29,13 @@ class ToGraylog:
     which: Which = Which.TRADES
 
 
-def node_name(settings: Settings) -> str:
-    """What a server is called: the name that it was given, else its host and private port."""
-    return settings.name or f"{socket.gethostname()}:{settings.private}"
-
-
 @contextmanager
 def logging_to(graylog: ToGraylog | None, settings: Settings) -> Iterator[GraylogHandler | None]:
     """Send what is logged meanwhile, and at the end what is on its way; gives what does so."""
     if graylog is None:
         yield None
         return
-    sender = start_log_sender(graylog.address, node_name(settings))
+    sender = start_log_sender(graylog.address, settings.called(settings.private))
     root = logging.getLogger()
     level = root.level
     # How much a person wants to read is for standard error only.
@@ -74,5 +68,5 @@ def market_of(
     def note(events: int) -> None:
         behind[READER] = events
 
-    where = graylog.address, node_name(settings), graylog.which
+    where = graylog.address, settings.called(settings.private), graylog.which
     return market_task(exchange, *where, note)

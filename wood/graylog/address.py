@@ -69,11 +69,6 @@ class Address(Struct, frozen=True):
         )
 
     @property
-    def confirms(self) -> bool:
-        """Whether it can be told that what was sent has arrived."""
-        return self.scheme != "udp"
-
-    @property
     def packed(self) -> str:
         """For another process; see `unpack`."""
         return msgspec.json.encode(self, enc_hook=str).decode()

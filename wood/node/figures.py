@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -103,7 +102,7 @@ class Figures:
     @property
     def name(self) -> str:
         """What the node is called: as it was told, else its host and its private port."""
-        return self._settings.name or f"{socket.gethostname()}:{self._port('private')}"
+        return self._settings.called(self._port("private"))
 
     def worst_loop_lag(self) -> float:
         """Seconds by which the event loop was late at most, over the last ten or so."""

@@ -1,5 +1,6 @@
 """What an operator may set of a node."""
 
+import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -50,3 +51,7 @@ class Settings:
     """How long a node that is to stop goes on serving, but is not ready for new connections."""
     last_words: float = 5.0
     """How long a stopping node lets its clients read what they are owed."""
+
+    def called(self, private: int) -> str:
+        """The name of the node that has this private port."""
+        return self.name or f"{socket.gethostname()}:{private}"

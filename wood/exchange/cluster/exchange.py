@@ -139,7 +139,6 @@ class ClusterExchange(Partition):
         self._progress = asyncio.Event()
         self._own = 0  # the last entry that is this node's own
         self._own_events: deque[tuple[int, list[Event]]] = deque()  # after which entry, and what
-        self._away = False
         self._away_since = 0.0
         self._past = asyncio.Semaphore(READERS)
         self._failure: Exception | None = None
@@ -186,7 +185,7 @@ class ClusterExchange(Partition):
     @property
     def ready(self) -> str | None:
         """Whether Redis answers, and this node is one of its writers."""
-        if self._away:
+        if self.vitals.away:
             return "redis is away"
         return None if self._writer.is_open else "this node begins anew from a snapshot"
 
@@ -397,8 +396,8 @@ class ClusterExchange(Partition):
             self._beat_now.clear()
 
     def _redis_is_away(self, error: Exception) -> None:
-        if not self._away:
-            self._away = self.vitals.away = True
+        if not self.vitals.away:
+            self.vitals.away = True
             self._away_since = time.monotonic()
             self.vitals.outages += 1
             lost = told(LogEvent.REDIS_LOST, partition=self.name, reason=str(error))
@@ -406,8 +405,8 @@ class ClusterExchange(Partition):
             log.warning(text, error, extra=lost)
 
     def _redis_is_back(self) -> None:
-        if self._away:
-            self._away = self.vitals.away = False
+        if self.vitals.away:
+            self.vitals.away = False
             lasted = round((time.monotonic() - self._away_since) * 1000, 3)
             back = told(LogEvent.REDIS_BACK, partition=self.name, duration_ms=lasted)
             log.warning("Redis answers again", extra=back)
